@@ -1,0 +1,56 @@
+"""What a trainer Pod is given: one configuration file, arguments, environment and mounts.
+
+The container's arguments are one of::
+
+    prepare
+    train --stage NAME --attempt N --rendezvous-host HOST      (HOST only for gangs of more than one Pod)
+
+``evaluate`` stages are run by ``train`` too. ``JOB_COMPLETION_INDEX``, set by Kubernetes, is the machine rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from ..v1alpha1.alignment_job import AlignmentJobSpec
+from ..v1alpha1.base import ApiModel
+from ..v1alpha1.model import SecretKeyReference
+
+CONFIG_FILE: Final = Path("/etc/alignment/job.json")
+"""The job's RunConfig, from a ConfigMap."""
+
+CONFIG_MAPS_MOUNT: Final = Path("/etc/alignment/config-maps")
+"""ConfigMap datasets are mounted into the Prepare Pod as ``<name>/<key>`` below this folder."""
+
+PROGRESS_PORT: Final = 8080
+"""The supervisor's HTTP port: /progress /history /metrics /healthz."""
+
+RENDEZVOUS_PORT: Final = 29500
+
+
+class JobReference(ApiModel):
+    """Which AlignmentJob a Pod works for."""
+
+    namespace: Annotated[str, Field(max_length=63)]
+    name: Annotated[str, Field(max_length=253)]
+    uid: Annotated[str, Field(max_length=64)]
+
+
+class RunConfig(ApiModel):
+    """The configuration file of every Pod of a job: whose it is and the whole specification."""
+
+    job: JobReference
+    spec: AlignmentJobSpec
+
+
+def token_variable(reference: SecretKeyReference) -> str:
+    """Name of the environment variable that holds a hub token in the Prepare Pod.
+
+    One variable per (Secret, key), so that a model and a dataset may need different tokens.
+    """
+    digest = hashlib.sha256(f"{reference.name}/{reference.key}".encode()).hexdigest()[:8]
+    return f"ALIGNMENT_HUB_TOKEN_{digest.upper()}"

@@ -1,0 +1,77 @@
+"""What a Pod says when it ends: the termination message, JSON of at most 4 KB."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from ..v1alpha1.base import ApiModel
+from ..v1alpha1.status import DataStatus, GateStatus, ModelStatus
+from .progress import CheckpointMark, Progress
+
+MAX_SUMMARY_BYTES: Final = 4096
+"""The kubelet cuts termination messages at this length."""
+
+
+class Problem(ApiModel):
+    """Something the user must change."""
+
+    field: Annotated[str, Field(max_length=512)] = Field(
+        description="Path in the manifest, such as `spec.stages[2].dataset`."
+    )
+    message: Annotated[str, Field(max_length=2048)] = Field(description="What is wrong and the way out.")
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class StageData(ApiModel):
+    """Numbers of one stage's data report."""
+
+    stage: Annotated[str, Field(max_length=63)]
+    data: DataStatus
+
+
+class Summary(ApiModel):
+    """How the container ended; rank 0 of a gang, and Prepare, fill in the results."""
+
+    exit_code: int
+    message: Annotated[str, Field(max_length=2048)] = ""
+    problems: Annotated[list[Problem], Field(max_length=20)] = Field(
+        default_factory=list, description="Data and configuration errors, the first ones if they are many."
+    )
+    data: Annotated[list[StageData], Field(max_length=16)] | None = Field(
+        default=None, description="Prepare: numbers of every stage's data."
+    )
+    progress: Progress | None = Field(default=None, description="The last numbers of a training stage.")
+    checkpoint: CheckpointMark | None = None
+    model: ModelStatus | None = None
+    gates: Annotated[list[GateStatus], Field(max_length=16)] | None = None
+
+    def to_termination_message(self) -> str:
+        """The summary as JSON that fits a termination message; problems and long texts are cut first, results last."""
+        summary = self
+        while True:
+            text = summary.model_dump_json(by_alias=True, exclude_none=True)
+            if len(text.encode()) <= MAX_SUMMARY_BYTES:
+                return text
+            summary = _shortened(summary)
+
+
+def _shortened(summary: Summary) -> Summary:
+    """The summary with less of whatever is least missed."""
+    if len(summary.problems) > 1:
+        return summary.model_copy(update={"problems": summary.problems[: len(summary.problems) // 2]})
+    if len(summary.message) > 64:
+        return summary.model_copy(update={"message": summary.message[: len(summary.message) // 2] + "..."})
+    if summary.problems and len(summary.problems[0].message) > 64:
+        first = summary.problems[0]
+        cut = first.model_copy(update={"message": first.message[: len(first.message) // 2] + "..."})
+        return summary.model_copy(update={"problems": [cut]})
+    if summary.progress and summary.progress.metrics:
+        kept = dict(list(summary.progress.metrics.items())[: len(summary.progress.metrics) // 2])
+        return summary.model_copy(update={"progress": summary.progress.model_copy(update={"metrics": kept})})
+    if summary.data:
+        return summary.model_copy(update={"data": None})
+    return summary.model_copy(update={"problems": [], "progress": None, "gates": None})

@@ -1,0 +1,1 @@
+"""The models as Kubernetes sees them: structural schema, CustomResourceDefinition and field reference."""

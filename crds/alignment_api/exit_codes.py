@@ -1,0 +1,37 @@
+"""Exit codes of the trainer container, and what each says to the operator.
+
+The numbers follow sysexits.h where it has a fitting one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from .conditions import Reason
+
+
+class ExitCode(IntEnum):
+    """How the trainer container ended."""
+
+    OK = 0
+    DATA_ERROR = 65  # EX_DATAERR: rows are wrong; no retry helps
+    UNAVAILABLE = 69  # EX_UNAVAILABLE: the hub or another service did not answer
+    INTERNAL_ERROR = 70  # EX_SOFTWARE: an exception nobody foresaw
+    OUT_OF_MEMORY = 71  # EX_OSERR: device or host memory ran out
+    STORAGE_ERROR = 74  # EX_IOERR: the workspace is full, read-only or torn
+    PREEMPTED = 75  # EX_TEMPFAIL: told to stop, and a checkpoint was written first
+    COMMUNICATION_ERROR = 76  # EX_PROTOCOL: a peer was lost or a collective timed out
+    CONFIGURATION_ERROR = 78  # EX_CONFIG: an option is wrong; no retry helps
+
+
+REASON_OF_EXIT_CODE: dict[ExitCode, Reason] = {
+    ExitCode.OK: Reason.SUCCEEDED,
+    ExitCode.DATA_ERROR: Reason.DATA_ERROR,
+    ExitCode.UNAVAILABLE: Reason.UNAVAILABLE,
+    ExitCode.INTERNAL_ERROR: Reason.TRAINER_ERROR,
+    ExitCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    ExitCode.STORAGE_ERROR: Reason.STORAGE_ERROR,
+    ExitCode.PREEMPTED: Reason.PREEMPTED,
+    ExitCode.COMMUNICATION_ERROR: Reason.COMMUNICATION_ERROR,
+    ExitCode.CONFIGURATION_ERROR: Reason.CONFIGURATION_ERROR,
+}

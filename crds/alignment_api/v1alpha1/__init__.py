@@ -1,0 +1,78 @@
+"""alignment.dev/v1alpha1: the public surface of the API."""
+
+from .alignment_job import (
+    GROUP,
+    KIND,
+    PLURAL,
+    SHORT_NAME,
+    TRAINING_METHODS,
+    VERSION,
+    AlignmentJob,
+    AlignmentJobSpec,
+    Method,
+    Stage,
+)
+from .dataset import Dataset, DatasetFormat
+from .evaluation import Evaluate, Gate, GateMetric, Judge
+from .model import BaseModelSource, ModelSource, Tokenizer
+from .runtime import Runtime
+from .status import (
+    TERMINAL_JOB_PHASES,
+    TERMINAL_STAGE_PHASES,
+    AlignmentJobStatus,
+    AttemptFailure,
+    CheckpointStatus,
+    Condition,
+    CurrentStage,
+    DataStatus,
+    GateStatus,
+    JobPhase,
+    ModelStatus,
+    PrepareStatus,
+    RunStatus,
+    StagePhase,
+    StageProgress,
+    StageStatus,
+)
+from .training import Adapter, Training
+
+__all__ = [
+    "GROUP",
+    "KIND",
+    "PLURAL",
+    "SHORT_NAME",
+    "TERMINAL_JOB_PHASES",
+    "TERMINAL_STAGE_PHASES",
+    "TRAINING_METHODS",
+    "VERSION",
+    "Adapter",
+    "AlignmentJob",
+    "AlignmentJobSpec",
+    "AlignmentJobStatus",
+    "AttemptFailure",
+    "BaseModelSource",
+    "CheckpointStatus",
+    "Condition",
+    "CurrentStage",
+    "DataStatus",
+    "Dataset",
+    "DatasetFormat",
+    "Evaluate",
+    "Gate",
+    "GateMetric",
+    "GateStatus",
+    "JobPhase",
+    "Judge",
+    "Method",
+    "ModelSource",
+    "ModelStatus",
+    "PrepareStatus",
+    "RunStatus",
+    "Runtime",
+    "Stage",
+    "StagePhase",
+    "StageProgress",
+    "StageStatus",
+    "Tokenizer",
+    "Training",
+]

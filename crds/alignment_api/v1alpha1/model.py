@@ -1,0 +1,89 @@
+"""Where a model comes from: the Hugging Face hub, the workspace volume, or an earlier stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import ApiModel, DataKey, ObjectName, StageName, WorkspacePath
+
+
+class SecretKeyReference(ApiModel):
+    """One key of a Secret in the job's own namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: DataKey = Field(default="token", description="Key within the Secret.")
+
+
+RepositoryName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[-A-Za-z0-9_.]+(/[-A-Za-z0-9_.]+)?$")]
+Revision = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[-A-Za-z0-9_./]+$")]
+
+
+class HuggingFaceModel(ApiModel):
+    """A model repository on the Hugging Face hub."""
+
+    repository: RepositoryName = Field(description="Repository id, such as `meta-llama/Llama-3.1-8B`.")
+    revision: Revision = Field(
+        default="main", description="Branch, tag or commit. Prepare pins it to a commit for the whole job."
+    )
+    token_secret_ref: SecretKeyReference | None = Field(
+        default=None, description="Secret with a hub token, for gated or private repositories."
+    )
+
+
+class VolumePath(ApiModel):
+    """A file or folder inside the workspace volume."""
+
+    path: WorkspacePath = Field(description="Path relative to the root of the workspace volume.")
+
+
+class BaseModelSource(ApiModel):
+    """The model that a pipeline starts from."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume")
+
+    hugging_face: HuggingFaceModel | None = Field(default=None, description="A repository on the Hugging Face hub.")
+    volume: VolumePath | None = Field(
+        default=None, description="A folder in the workspace, as written by `save_pretrained`."
+    )
+
+
+class ModelSource(ApiModel):
+    """The model that a stage starts from or evaluates."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume", "from_stage")
+
+    hugging_face: HuggingFaceModel | None = Field(default=None, description="A repository on the Hugging Face hub.")
+    volume: VolumePath | None = Field(
+        default=None, description="A folder in the workspace, as written by `save_pretrained`."
+    )
+    from_stage: StageName | None = Field(default=None, description="The model another stage of this job produces.")
+
+
+class ChatTemplate(ApiModel):
+    """The Jinja template that turns chat messages into text."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("name", "inline")
+
+    name: Literal["chatml", "llama3"] | None = Field(
+        default=None, description="A template that ships with the trainer: `chatml` or `llama3`."
+    )
+    inline: Annotated[str, Field(min_length=1, max_length=16384)] | None = Field(
+        default=None,
+        description="A Jinja template. Wrap assistant text in `{% generation %}` so that loss can be limited to it.",
+    )
+
+
+class Tokenizer(ApiModel):
+    """Overrides of what the base model's tokenizer says about itself."""
+
+    chat_template: ChatTemplate | None = Field(
+        default=None,
+        description="Chat template. Unset: the model's own; a model that has none is refused by Prepare.",
+    )
+    pad_token: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        default=None,
+        description="Padding token, one that the vocabulary already holds. Unset: the model's own, else an unused "
+        "special token. Never silently the end-of-sequence token.",
+    )

@@ -1,0 +1,217 @@
+"""What the operator reports: conditions, and progress of every stage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PlainSerializer
+
+from .base import ApiModel, DnsLabel, StageName
+
+Message = Annotated[str, Field(max_length=4096)]
+Reason = Annotated[str, Field(max_length=128)]
+Path = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0)]
+
+Timestamp = Annotated[
+    datetime, PlainSerializer(lambda time: time.replace(microsecond=0), return_type=datetime, when_used="json")
+]
+"""An instant, written in whole seconds as everywhere in Kubernetes."""
+
+
+class JobPhase(StrEnum):
+    """Where a job is, in one word for people; programs read conditions."""
+
+    PENDING = "Pending"
+    PREPARING = "Preparing"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+TERMINAL_JOB_PHASES = frozenset({JobPhase.SUCCEEDED, JobPhase.FAILED})
+
+
+class StagePhase(StrEnum):
+    """Where a stage is."""
+
+    WAITING = "Waiting"
+    PREPARING = "Preparing"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    CHECKPOINTING = "Checkpointing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+
+
+TERMINAL_STAGE_PHASES = frozenset({StagePhase.SUCCEEDED, StagePhase.FAILED, StagePhase.SKIPPED})
+
+
+class Condition(ApiModel):
+    """A condition, as in metav1.Condition."""
+
+    list_map_key: ClassVar[str | None] = "type"
+
+    type: Annotated[str, Field(max_length=64)] = Field(description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Reason = Field(description="One CamelCase word for programs.")
+    message: Message = Field(default="", description="What happened and what to do, for people.")
+    last_transition_time: Timestamp = Field(description="When `status` last changed.")
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="The metadata.generation this condition was decided from."
+    )
+
+
+class StageProgress(ApiModel):
+    """How far a stage is, as its rank 0 last reported."""
+
+    attempt: Annotated[int, Field(ge=1)] = Field(description="The attempt that reported these numbers.")
+    step: Annotated[int, Field(ge=0)] = Field(description="Optimizer steps done, over all attempts.")
+    total_steps: Annotated[int, Field(ge=0)] = Field(description="Optimizer steps of the whole stage.")
+    epoch: float | None = Field(default=None, description="Passes over the data done.")
+    percent: Annotated[int, Field(ge=0, le=100)] = Field(description="Share of the steps done.")
+    tokens_per_second: float | None = Field(
+        default=None, description="Tokens per second over all processes, since this attempt began stepping."
+    )
+    eta_seconds: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Estimated seconds to the end.")
+    updated_at: Timestamp = Field(description="When the trainer wrote these numbers.")
+
+
+class CheckpointStatus(ApiModel):
+    """The newest complete checkpoint."""
+
+    step: Annotated[int, Field(ge=0)] = Field(description="Optimizer step it was taken at.")
+    path: Path = Field(description="Folder, relative to the workspace.")
+    time: Timestamp = Field(description="When it became complete.")
+
+
+class DataStatus(ApiModel):
+    """Numbers of the stage's data report; the whole report is in the workspace."""
+
+    rows: Count = Field(description="Rows read.")
+    train_rows: Count = Field(description="Rows trained on.")
+    eval_rows: Count = Field(description="Rows held out.")
+    invalid_rows: Count = Field(description="Rows dropped as invalid.")
+    truncated_rows: Count = Field(description="Rows longer than maxLength.")
+    tokens: Count = Field(description="Tokens in the training rows, before truncation.")
+    report: Path = Field(description="The whole report, relative to the workspace.")
+
+
+class ModelStatus(ApiModel):
+    """The model a stage produced."""
+
+    path: Path = Field(description="Folder, relative to the workspace; `AutoModel.from_pretrained` loads it.")
+    adapter_path: Path | None = Field(default=None, description="Folder of the adapter alone, if one was trained.")
+    digest: Annotated[str, Field(max_length=128)] = Field(description="Digest over the weight files: `sha256:...`.")
+
+
+class GateStatus(ApiModel):
+    """What a gate decided."""
+
+    metric: Annotated[str, Field(max_length=64)] = Field(description="The metric.")
+    judge: DnsLabel | None = Field(default=None, description="The judge, for win rates.")
+    passed: bool = Field(description="Whether the gate holds. A metric that could not be computed does not pass.")
+    value: float | None = Field(default=None, description="The measured value.")
+    lower: float | None = Field(default=None, description="Lower bound of the interval.")
+    upper: float | None = Field(default=None, description="Upper bound of the interval.")
+    threshold: float = Field(description="The value to reach.")
+    samples: Annotated[int, Field(ge=0)] = Field(default=0, description="Prompts or pairs it was measured on.")
+
+
+class AttemptFailure(ApiModel):
+    """How an attempt at a stage ended."""
+
+    attempt: Annotated[int, Field(ge=1)] = Field(description="Which attempt.")
+    reason: Reason = Field(description="Failure class.")
+    message: Message = Field(default="", description="What happened, with the end of the output where it helps.")
+    pod: Annotated[str, Field(max_length=253)] | None = Field(default=None, description="The Pod that failed first.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(default=None, description="The node it ran on.")
+    exit_code: int | None = Field(default=None, description="Exit code of its container.")
+    time: Timestamp = Field(description="When the failure was seen.")
+
+
+class RunStatus(ApiModel):
+    """State of what runs in attempts: Prepare, and every stage.
+
+    While ``phase`` is Waiting no attempt is live and ``attempt`` is the number of the last one; numbers are never used
+    twice.
+    """
+
+    phase: StagePhase = Field(default=StagePhase.WAITING, description="Where it is.")
+    attempt: Annotated[int, Field(ge=0)] = Field(default=0, description="Current or last attempt, counted from 1.")
+    reason: Reason | None = Field(default=None, description="Why it is in its phase, one word.")
+    message: Message | None = Field(default=None, description="Why it is in its phase, for people.")
+    start_time: Timestamp | None = Field(default=None, description="When its first attempt was started.")
+    attempt_start_time: Timestamp | None = Field(default=None, description="When the current attempt was started.")
+    completion_time: Timestamp | None = Field(default=None, description="When it ended.")
+    failures: Annotated[list[AttemptFailure], Field(max_length=10)] | None = Field(
+        default=None, description="The last ten failed attempts, oldest first."
+    )
+
+
+class PrepareStatus(RunStatus):
+    """State of the check of data and configuration that comes before every gang."""
+
+
+class StageStatus(RunStatus):
+    """State of one stage."""
+
+    list_map_key: ClassVar[str | None] = "name"
+
+    name: StageName = Field(description="Name of the stage.")
+    method: Annotated[str, Field(max_length=32)] = Field(description="Method of the stage.")
+    progress: StageProgress | None = Field(default=None, description="How far it is.")
+    metrics: Annotated[dict[str, float], Field(max_length=64)] | None = Field(
+        default=None, description="Latest metrics, by TRL's names, such as `loss` and `rewards/margins`."
+    )
+    checkpoint: CheckpointStatus | None = Field(default=None, description="Newest complete checkpoint.")
+    data: DataStatus | None = Field(default=None, description="Numbers of the data report.")
+    model: ModelStatus | None = Field(default=None, description="The model produced.")
+    gates: Annotated[list[GateStatus], Field(max_length=16)] | None = Field(
+        default=None, description="What each gate decided, in the order of the spec."
+    )
+
+
+class AlignmentJobStatus(ApiModel):
+    """What the operator observed."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="The metadata.generation this status was decided from."
+    )
+    phase: JobPhase | None = Field(default=None, description="Where the job is, for people; programs read conditions.")
+    conditions: Annotated[list[Condition], Field(max_length=16)] | None = Field(
+        default=None, description="Accepted, Ready, Reconciling, Stalled, Suspended, Complete, Failed, Promoted."
+    )
+    start_time: Timestamp | None = Field(default=None, description="When the job was accepted.")
+    completion_time: Timestamp | None = Field(default=None, description="When the job ended.")
+    restarts: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Gangs started again after a failure, over all stages."
+    )
+    infrastructure_failures: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Failures counted against `runPolicy.retries.infrastructure`, of Prepare and all stages.",
+    )
+    current: CurrentStage | None = Field(default=None, description="The stage at work, for `kubectl get`.")
+    prepare: PrepareStatus | None = Field(
+        default=None, description="State of the check of data and configuration before the first stage."
+    )
+    stages: Annotated[list[StageStatus], Field(max_length=16)] | None = Field(
+        default=None, description="State of each stage, in the order of the spec."
+    )
+
+
+class CurrentStage(ApiModel):
+    """The stage at work, in the form that printer columns can show."""
+
+    stage: StageName | None = Field(default=None, description="Name of the stage.")
+    method: Annotated[str, Field(max_length=32)] | None = Field(default=None, description="Its method.")
+    step: Annotated[str, Field(max_length=32)] | None = Field(default=None, description="Steps done of all: `120/500`.")
+    loss: Annotated[str, Field(max_length=32)] | None = Field(default=None, description="Latest loss.")
+    eta: Annotated[str, Field(max_length=32)] | None = Field(default=None, description="Estimated time to its end.")
+
+
+AlignmentJobStatus.model_rebuild()

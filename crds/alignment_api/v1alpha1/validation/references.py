@@ -1,0 +1,120 @@
+"""``fromStage`` references: they exist, make no cycle, and name a stage whose output fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from ...contract.summary import Problem
+from ..alignment_job import AlignmentJobSpec, Method, Stage
+from ..model import ModelSource
+
+
+class StageReference(NamedTuple):
+    """One place in a stage that names another stage.
+
+    Attributes:
+        field: path below the stage, such as ``model.fromStage``.
+        stage: the name it gives.
+        accepts: methods whose output can be used there.
+        output: what is used of the other stage, in words.
+    """
+
+    field: str
+    stage: str
+    accepts: frozenset[Method]
+    output: str
+
+
+_LANGUAGE_MODELS = frozenset({Method.SFT, Method.DPO})
+_REWARD_MODELS = frozenset({Method.REWARD})
+_WITH_DATA = frozenset({Method.SFT, Method.REWARD, Method.DPO})
+
+
+def stage_references(stage: Stage) -> Iterator[StageReference]:
+    """Every reference from ``stage`` to another stage."""
+
+    def of(field: str, source: ModelSource | None, accepts: frozenset[Method], output: str) -> Iterator[StageReference]:
+        if source is not None and source.from_stage is not None:
+            yield StageReference(f"{field}.fromStage", source.from_stage, accepts, output)
+
+    yield from of("model", stage.model, _LANGUAGE_MODELS, "a language model")
+    if stage.dataset.held_out_from_stage is not None:
+        yield StageReference("dataset.heldOutFromStage", stage.dataset.held_out_from_stage, _WITH_DATA, "held-out rows")
+    if stage.evaluate is not None:
+        yield from of("evaluate.candidate", stage.evaluate.candidate, _LANGUAGE_MODELS, "a language model")
+        yield from of("evaluate.baseline", stage.evaluate.baseline, _LANGUAGE_MODELS, "a language model")
+        for index, judge in enumerate(stage.evaluate.judges):
+            yield from of(f"evaluate.judges[{index}].rewardModel", judge.reward_model, _REWARD_MODELS, "a reward model")
+
+
+def dependencies(stage: Stage) -> tuple[str, ...]:
+    """Names of the stages that must have succeeded before ``stage`` can start, each once, in order of mention."""
+    return tuple(dict.fromkeys(reference.stage for reference in stage_references(stage)))
+
+
+def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
+    """References that name no stage, the wrong kind of stage, or each other in a circle; duplicate names."""
+    stages = {stage.name: stage for stage in spec.stages}
+    for index, stage in enumerate(spec.stages):
+        if any(other.name == stage.name for other in spec.stages[:index]):
+            yield Problem(
+                field=f"spec.stages[{index}].name", message=f"{stage.name!r} is the name of an earlier stage; rename it"
+            )
+        for reference in stage_references(stage):
+            field = f"spec.stages[{index}].{reference.field}"
+            target = stages.get(reference.stage)
+            if target is None:
+                yield Problem(field=field, message=_unknown(reference.stage, list(stages)))
+            elif target.method not in reference.accepts:
+                able = sorted(name for name, other in stages.items() if other.method in reference.accepts)
+                yield Problem(
+                    field=field,
+                    message=f"stage {reference.stage!r} is of method {target.method} and does not produce "
+                    f"{reference.output}; {_choices(able)}",
+                )
+        if stage.method is not Method.EVALUATE and stage.model is None and spec.model is None:
+            yield Problem(
+                field=f"spec.stages[{index}].model",
+                message="the stage has no model to start from: set spec.model, or the stage's own model",
+            )
+    cycle = _cycle(stages)
+    if cycle:
+        yield Problem(
+            field="spec.stages",
+            message="the stages wait for each other in a circle: " + " -> ".join(cycle) + "; remove one fromStage",
+        )
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    nearest = get_close_matches(name, names, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else _choices(names)
+    return f"there is no stage {name!r}; {hint}"
+
+
+def _choices(names: list[str]) -> str:
+    return "name one of: " + ", ".join(names) if names else "this job has no stage that could be named here"
+
+
+def _cycle(stages: dict[str, Stage]) -> list[str]:
+    """One cycle as a list of names that ends where it began; empty when there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, trail: list[str]) -> list[str]:
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        if name in done or name not in stages:
+            return []
+        for dependency in dependencies(stages[name]):
+            found = visit(dependency, [*trail, name])
+            if found:
+                return found
+        done.add(name)
+        return []
+
+    for name in stages:
+        found = visit(name, [])
+        if found:
+            return found
+    return []

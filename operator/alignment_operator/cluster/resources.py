@@ -1,0 +1,57 @@
+"""The kinds of objects the operator deals with, and where the API server keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from alignment_api.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of namespaced object.
+
+    Attributes:
+        group: API group; empty for the core group.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """As in a manifest."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """Path of the collection (of all namespaces for None), of one object, or of its subresource."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        return "/".join(parts + [part for part in (name, subresource) if part is not None])
+
+
+ALIGNMENT_JOB: Final = Resource(GROUP, VERSION, KIND, PLURAL)
+JOB: Final = Resource("batch", "v1", "Job", "jobs")
+POD: Final = Resource("", "v1", "Pod", "pods")
+SERVICE: Final = Resource("", "v1", "Service", "services")
+CONFIG_MAP: Final = Resource("", "v1", "ConfigMap", "configmaps")
+CLAIM: Final = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+EVENT: Final = Resource("", "v1", "Event", "events")
+
+WATCHED: Final = (ALIGNMENT_JOB, JOB, POD)
+
+_BY_KIND: Final = {resource.kind: resource for resource in (ALIGNMENT_JOB, JOB, POD, SERVICE, CONFIG_MAP, CLAIM, EVENT)}
+
+
+def resource_of(kind: str) -> Resource:
+    """The resource of that kind.
+
+    Raises:
+        KeyError: the operator does not deal with such objects.
+    """
+    return _BY_KIND[kind]

@@ -1,0 +1,34 @@
+"""Why an attempt failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from alignment_api.conditions import Reason
+from alignment_api.contract import Problem
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a Pod, and with it an attempt, failed.
+
+    Attributes:
+        reason: the failure class; `actions` says what follows from it.
+        message: what happened, for people.
+        victim: whether the Pod was told to stop or lost a peer, and so is a consequence of another Pod's failure.
+        pod: name of the Pod.
+        node: name of its node.
+        exit_code: exit code of its container.
+        finished_at: when it ended, by its node's clock.
+        problems: data and configuration errors it found.
+    """
+
+    reason: Reason
+    message: str
+    victim: bool = False
+    pod: str | None = None
+    node: str | None = None
+    exit_code: int | None = None
+    finished_at: datetime | None = None
+    problems: tuple[Problem, ...] = ()

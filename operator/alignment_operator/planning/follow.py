@@ -1,0 +1,105 @@
+"""What became of the current attempt at Prepare or a stage, as the cluster shows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from alignment_api.conditions import Reason
+from alignment_api.v1alpha1 import PrepareStatus, StageStatus
+
+from ..failures.attempt_failure import attempt_failure
+from ..failures.failure import Failure
+from ..status.runs import Run, is_live, is_terminal, started, succeeded
+from ..status.stages import with_data, with_pods, with_progress, with_results
+from ..status.waiting import what_pods_wait_for
+from .attempts import PREPARE, Attempt
+from .context import Context
+from .gang_restart import after_failure
+from .pipeline import Pipeline
+from .stall import gives_up_at, stall_failure
+
+_NEW_JOB_PATIENCE: Final = timedelta(seconds=10)
+"""How long a Job that was just created may be missing from what is seen before it counts as deleted."""
+
+
+def follow_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
+    """``pipeline`` with what became of Prepare; its results are the stages' data reports."""
+    prepare = _adopted(pipeline.prepare, PREPARE, context)
+    attempt = context.attempts_of(PREPARE).get(prepare.attempt)
+    if is_terminal(prepare):
+        return pipeline
+    if attempt.awaits_summary:
+        return pipeline.with_run(prepare)
+    if attempt.is_complete:
+        stages = tuple(with_data(pipeline.stages, attempt.summary()))
+        return replace(pipeline, prepare=succeeded(prepare, context.now), stages=stages)
+    if not is_live(prepare):
+        return pipeline.with_run(prepare)
+    failure = attempt_failure(attempt.job, attempt.pods, context.now) or _lost_job(prepare, attempt, context.now)
+    if failure is not None:
+        return after_failure(pipeline, prepare, failure, context)
+    return _with_pods(pipeline, prepare, attempt, 1, context)
+
+
+def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pipeline:
+    """``pipeline`` with what became of one stage's gang."""
+    stage = _adopted(stage, stage.name, context)
+    attempt = context.attempts_of(stage.name).get(stage.attempt)
+    if is_terminal(stage):
+        return pipeline
+    if attempt.awaits_summary:
+        return pipeline.with_run(stage)
+    if attempt.is_complete:
+        return pipeline.with_run(with_results(succeeded(stage, context.now), attempt.summary()))
+    if not is_live(stage):
+        return pipeline.with_run(stage)
+    failure = (
+        attempt_failure(attempt.job, attempt.pods, context.now)
+        or _lost_job(stage, attempt, context.now)
+        or stall_failure(context, stage.name, attempt)
+    )
+    seen = context.observed.progress.get((stage.name, stage.attempt))
+    if failure is not None:
+        return after_failure(pipeline, stage, failure, context)
+    nodes = context.spec.runtime_of(context.spec.stage(stage.name)).nodes
+    pipeline = _with_pods(pipeline, stage, attempt, nodes, context)
+    if seen is not None:
+        followed = next(run for run in pipeline.stages if run.name == stage.name)
+        pipeline = pipeline.with_run(with_progress(followed, seen.progress))
+    return pipeline.waking(gives_up_at(context, stage.name, attempt))
+
+
+def _adopted(run: Run, name: str, context: Context) -> Run:
+    """``run`` with an attempt that exists in the cluster and is not in the status: its write was lost."""
+    newest = context.attempts_of(name).newest_number
+    if newest <= run.attempt or is_terminal(run):
+        return run
+    job = context.attempts_of(name).get(newest).job
+    created = job["metadata"].get("creationTimestamp") if job is not None else None
+    return started(run, newest, datetime.fromisoformat(created) if created else context.now)
+
+
+def _lost_job(run: PrepareStatus | StageStatus, attempt: Attempt, now: datetime) -> Failure | None:
+    """The failure of an attempt whose Job is gone though nobody here deleted it."""
+    if attempt.job is not None and "deletionTimestamp" not in attempt.job["metadata"]:
+        return None
+    if attempt.job is None and now < _believed_missing_at(run, now):
+        return None
+    return Failure(Reason.POD_LOST, f"the Job of attempt {run.attempt} was deleted")
+
+
+def _believed_missing_at(run: PrepareStatus | StageStatus, now: datetime) -> datetime:
+    return run.attempt_start_time + _NEW_JOB_PATIENCE if run.attempt_start_time else now
+
+
+def _with_pods(
+    pipeline: Pipeline, run: PrepareStatus | StageStatus, attempt: Attempt, size: int, context: Context
+) -> Pipeline:
+    wait = what_pods_wait_for(attempt.job, attempt.pods, context.now)
+    pipeline = pipeline.with_run(with_pods(run, attempt.pods, size, wait))
+    if attempt.job is None:
+        pipeline = pipeline.waking(_believed_missing_at(run, context.now))
+    # A Pod that is being deleted on a lost node sends no event when it stops being waited for.
+    return pipeline.waking(wait.look_again if wait else None, attempt.presumed_over_at(context.now))

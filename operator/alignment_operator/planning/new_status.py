@@ -1,0 +1,72 @@
+"""The status of a whole job, put together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from alignment_api.v1alpha1 import AlignmentJobStatus
+
+from ..status.conditions import conditions_of
+from ..status.current import current_stage
+from ..status.headline import Headline
+from .pipeline import Pipeline
+
+
+def compose_status(
+    stored: AlignmentJobStatus,
+    headline: Headline,
+    pipeline: Pipeline | None,
+    *,
+    rejection: str | None,
+    generation: int,
+    now: datetime,
+) -> AlignmentJobStatus:
+    """The new status.
+
+    Args:
+        stored: the status before.
+        headline: what is going on.
+        pipeline: state of Prepare and the stages; None leaves them as they are stored.
+        rejection: what is wrong with the specification; None for an accepted one.
+        generation: metadata.generation that this is decided from.
+        now: the present time.
+    """
+    stages = list(pipeline.stages) if pipeline else stored.stages
+    return AlignmentJobStatus(
+        observed_generation=generation,
+        phase=headline.phase,
+        conditions=conditions_of(stored.conditions or [], headline, stages or [], rejection, generation, now),
+        start_time=stored.start_time or (now if rejection is None else None),
+        completion_time=stored.completion_time or (now if headline.is_final else None),
+        restarts=pipeline.restarts if pipeline else stored.restarts,
+        infrastructure_failures=pipeline.infrastructure_failures if pipeline else stored.infrastructure_failures,
+        current=current_stage(stages) if stages else None,
+        prepare=pipeline.prepare if pipeline else stored.prepare,
+        stages=stages,
+    )
+
+
+def with_generation(status: AlignmentJobStatus, generation: int) -> AlignmentJobStatus:
+    """``status`` as decided from ``generation``: what an ended job says does not depend on it, but kstatus asks."""
+    conditions = [
+        condition.model_copy(update={"observed_generation": generation}) for condition in status.conditions or []
+    ]
+    return status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+
+
+def is_urgent(old: AlignmentJobStatus, new: AlignmentJobStatus) -> bool:
+    """Whether more changed than numbers and wording."""
+    return _essence(old) != _essence(new)
+
+
+def _essence(status: AlignmentJobStatus) -> object:
+    return (
+        status.observed_generation,
+        status.phase,
+        [(condition.type, condition.status, condition.reason) for condition in status.conditions or []],
+        status.prepare and (status.prepare.phase, status.prepare.reason, status.prepare.attempt),
+        [
+            (stage.phase, stage.reason, stage.attempt, stage.data, stage.model, stage.gates)
+            for stage in status.stages or []
+        ],
+    )

@@ -1,0 +1,57 @@
+"""What a plan is made from: everything known about one AlignmentJob at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from alignment_api.contract import Progress
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as JSON, as the API server returns it."""
+
+
+@dataclass(frozen=True)
+class GangProgress:
+    """The newest valid answer of a gang's rank 0.
+
+    Attributes:
+        progress: what it said.
+        changed_at: when the operator first saw this phase and step; a stall is measured from here, by the operator's
+            own clock, since a Pod's clock may be wrong or its training process hung.
+    """
+
+    progress: Progress
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the administrator sets when installing the operator."""
+
+    trainer_image: str
+    image_pull_policy: str = "IfNotPresent"
+    status_interval_seconds: float = 15.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The state of the cluster as far as one AlignmentJob is concerned.
+
+    Attributes:
+        jobs: the batch/v1 Jobs of this AlignmentJob (prepare and gangs).
+        pods: their Pods.
+        missing: what the manifest refers to and the namespace lacks: (field path, message). Looked for only until
+            Prepare is started; from then on Pods that wait say what for.
+        progress: newest answers, by (stage name, attempt).
+        asking_since: when this process began asking gangs for progress; a gang's silence counts from here at the
+            earliest, so that a restarted operator takes none for stalled. None: silent gangs are never given up.
+    """
+
+    jobs: tuple[Manifest, ...] = ()
+    pods: tuple[Manifest, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    progress: Mapping[tuple[str, int], GangProgress] = field(default_factory=dict)
+    asking_since: datetime | None = None

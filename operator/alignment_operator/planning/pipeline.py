@@ -1,0 +1,82 @@
+"""The state of a job's runs in the course of one planning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from alignment_api.v1alpha1 import (
+    AlignmentJobSpec,
+    AlignmentJobStatus,
+    PrepareStatus,
+    RunStatus,
+    StagePhase,
+    StageStatus,
+)
+
+from ..status.runs import Run
+from .attempts import PREPARE
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Prepare and the stages, and what the policies want done so far. Each policy returns a changed copy.
+
+    Attributes:
+        prepare: Prepare.
+        stages: the stages, in the order of the spec.
+        restarts: gangs started again after a failure, over the whole job.
+        infrastructure_failures: failures counted against the budget, over the whole job.
+        apply: manifests to apply.
+        wakes: instants at which to plan again.
+    """
+
+    prepare: PrepareStatus
+    stages: tuple[StageStatus, ...]
+    restarts: int = 0
+    infrastructure_failures: int = 0
+    apply: tuple[dict[str, Any], ...] = ()
+    wakes: tuple[datetime, ...] = ()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether data and configuration of every stage were found good."""
+        return self.prepare.phase is StagePhase.SUCCEEDED
+
+    def runs(self) -> tuple[tuple[str, RunStatus], ...]:
+        """All runs by the names under which their attempts are found."""
+        return ((PREPARE, self.prepare), *((stage.name, stage) for stage in self.stages))
+
+    def with_run(self, run: Run) -> Pipeline:
+        """A copy in which ``run`` replaces what it is a newer state of."""
+        if isinstance(run, StageStatus):
+            return replace(self, stages=tuple(run if other.name == run.name else other for other in self.stages))
+        if isinstance(run, PrepareStatus):
+            return replace(self, prepare=run)
+        raise TypeError(f"{type(run).__name__} is not part of a pipeline")
+
+    def each_run(self, change: Callable[[str, RunStatus], RunStatus]) -> Pipeline:
+        """A copy in which every run is what ``change`` makes of it."""
+        pipeline = self
+        for name, run in self.runs():
+            pipeline = pipeline.with_run(change(name, run))
+        return pipeline
+
+    def waking(self, *instants: datetime | None) -> Pipeline:
+        """A copy that also plans again at those of ``instants`` that are not None."""
+        return replace(self, wakes=self.wakes + tuple(instant for instant in instants if instant is not None))
+
+
+def pipeline_of(spec: AlignmentJobSpec, stored: AlignmentJobStatus) -> Pipeline:
+    """The pipeline as the stored status tells it; stages that it does not know yet have not begun."""
+    known = {stage.name: stage for stage in stored.stages or []}
+    return Pipeline(
+        prepare=stored.prepare or PrepareStatus(),
+        stages=tuple(
+            known.get(stage.name) or StageStatus(name=stage.name, method=stage.method.value) for stage in spec.stages
+        ),
+        restarts=stored.restarts or 0,
+        infrastructure_failures=stored.infrastructure_failures or 0,
+    )

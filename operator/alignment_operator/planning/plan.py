@@ -1,0 +1,131 @@
+"""The decision: from what is known about one AlignmentJob to what is to be done. Pure; everything else carries out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from alignment_api.conditions import ConditionType, Reason
+from alignment_api.contract import JobReference, Problem
+from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobStatus, JobPhase
+
+from ..status.conditions import holds
+from ..status.headline import Headline, headline_of
+from .acceptance import read_spec
+from .actions import Plan
+from .attempts import attempts_by_stage
+from .cleanup import surplus
+from .context import Context
+from .ending import end_if_due
+from .events import events_between
+from .follow import follow_prepare, follow_stage
+from .gang_start import start_what_can
+from .new_status import compose_status, is_urgent, with_generation
+from .observed import Manifest, Observed, Settings
+from .pipeline import Pipeline, pipeline_of
+from .suspend import suspend
+
+
+def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -> Plan:
+    """Decide what is to be done for ``job``.
+
+    The controller carries the plan out in the order apply, delete, status, events, and stops at the first step that
+    fails; planning again from whatever state that leaves comes to the same end. It must not plan from an AlignmentJob
+    older than the status it wrote last.
+
+    Args:
+        job: the AlignmentJob, with the status last written.
+        observed: the rest of the cluster, as far as it concerns the job.
+        settings: the administrator's.
+        now: the present time, with a time zone.
+
+    Returns:
+        What to apply and delete, the new status, and when to plan again. Nothing for a job that is being deleted:
+        all its objects are owned by it and go with it.
+
+    Raises:
+        pydantic.ValidationError: the stored status is not one that this version of the API can read.
+    """
+    if "deletionTimestamp" in job["metadata"]:
+        return Plan()
+    stored = AlignmentJobStatus.model_validate(job.get("status") or {})
+    spec, problems = read_spec(job)
+    generation = int(job["metadata"].get("generation", 0))
+    if problems and not holds(stored.conditions, ConditionType.ACCEPTED):
+        return _refused(stored, problems, generation, now)
+    if spec is None:
+        return _unreadable(stored, problems, generation, now)
+    context = Context(
+        job=JobReference(
+            namespace=job["metadata"]["namespace"], name=job["metadata"]["name"], uid=job["metadata"]["uid"]
+        ),
+        generation=generation,
+        spec=spec,
+        stored=stored,
+        attempts=attempts_by_stage(observed),
+        observed=observed,
+        settings=settings,
+        now=now,
+    )
+    if stored.phase in TERMINAL_JOB_PHASES:
+        return _ended(context)
+    return _advanced(context)
+
+
+def _refused(stored: AlignmentJobStatus, problems: list[Problem], generation: int, now: datetime) -> Plan:
+    """A specification that cannot be run; since it is immutable, this is the job's end."""
+    text = _lines(problems)
+    headline = Headline(JobPhase.FAILED, Reason.INVALID_SPEC, text)
+    status = compose_status(stored, headline, None, rejection=text, generation=generation, now=now)
+    return _plan_of(stored, status)
+
+
+def _unreadable(stored: AlignmentJobStatus, problems: list[Problem], generation: int, now: datetime) -> Plan:
+    """A job that another version of the operator accepted: left as it runs until somebody decides."""
+    text = f"this version of the operator cannot read the specification: {_lines(problems)}"
+    headline = Headline(stored.phase or JobPhase.PENDING, Reason.RECONCILE_ERROR, text, needs_a_person=True)
+    return _plan_of(stored, compose_status(stored, headline, None, rejection=None, generation=generation, now=now))
+
+
+def _lines(problems: list[Problem]) -> str:
+    return "\n".join(str(problem) for problem in problems)
+
+
+def _ended(context: Context) -> Plan:
+    """Nothing of an ended job changes any more, but a gang that came to light too late must still go."""
+    delete, _ = surplus(pipeline_of(context.spec, context.stored), context, ended=True)
+    status = with_generation(context.stored, context.generation)
+    return Plan(delete=delete, status=status, urgent=status != context.stored)
+
+
+def _advanced(context: Context) -> Plan:
+    start = context.stored.start_time or context.now
+    pipeline = _followed(pipeline_of(context.spec, context.stored), context)
+    pipeline, headline = end_if_due(pipeline, context, start)
+    if headline is None:
+        suspended = context.spec.suspend
+        pipeline = suspend(pipeline) if suspended else start_what_can(pipeline, context)
+        headline = headline_of(suspended, pipeline.prepare, pipeline.stages)
+    delete, more_later = surplus(pipeline, context)
+    status = compose_status(
+        context.stored, headline, pipeline, rejection=None, generation=context.generation, now=context.now
+    )
+    wakes = (*pipeline.wakes, *((context.now,) if more_later else ()))
+    return _plan_of(
+        context.stored,
+        status,
+        apply=pipeline.apply,
+        delete=delete,
+        wake_at=None if headline.is_final and not more_later else min(wakes, default=None),
+    )
+
+
+def _followed(pipeline: Pipeline, context: Context) -> Pipeline:
+    pipeline = follow_prepare(pipeline, context)
+    for stage in pipeline.stages:
+        pipeline = follow_stage(pipeline, stage, context)
+    return pipeline
+
+
+def _plan_of(stored: AlignmentJobStatus, status: AlignmentJobStatus, **parts: Any) -> Plan:
+    return Plan(status=status, urgent=is_urgent(stored, status), events=events_between(stored, status), **parts)

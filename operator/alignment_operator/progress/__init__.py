@@ -1,0 +1,1 @@
+"""Asks running gangs how far they are."""

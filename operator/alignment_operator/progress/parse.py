@@ -1,0 +1,67 @@
+"""Reads what rank 0 answered. Anything may come from a Pod: user code runs in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Final
+
+from pydantic import ValidationError
+
+from alignment_api.contract import CheckpointMark, Progress
+
+from ..exceptions import ProgressError
+from .table import GangKey
+
+MAX_BYTES: Final = 64 * 1024
+_LARGEST_COUNT: Final = 2**53
+"""Larger integers are not exact in every JSON reader, and no training has as many steps or tokens."""
+
+
+def parse_progress(body: bytes, gang: GangKey, before: Progress | None) -> Progress:
+    """The progress in an answer.
+
+    Args:
+        body: the answer's body.
+        gang: who was asked.
+        before: the gang's previous progress.
+
+    Raises:
+        ProgressError: it is not JSON of the right form, too large, about another gang, or goes back in steps.
+    """
+    if len(body) > MAX_BYTES:
+        raise ProgressError(f"the answer is longer than {MAX_BYTES} bytes")
+    try:
+        progress = Progress.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ProgressError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")) from None
+    if (progress.stage, progress.attempt) != (gang.stage, gang.attempt):
+        raise ProgressError(
+            f"it is about stage {progress.stage!r} attempt {progress.attempt}, "
+            f"not stage {gang.stage!r} attempt {gang.attempt}"
+        )
+    for name in ("epoch", "tokens_per_second"):
+        value = getattr(progress, name)
+        if value is not None and not isfinite(value):
+            raise ProgressError(f"{name} is not a finite number")
+    for name in ("step", "total_steps", "tokens", "eta_seconds"):
+        if (getattr(progress, name) or 0) > _LARGEST_COUNT:
+            raise ProgressError(f"{name} is larger than {_LARGEST_COUNT}")
+    if progress.checkpoint is not None and progress.checkpoint.step > progress.step:
+        raise ProgressError(f"its checkpoint is of step {progress.checkpoint.step}, after its step {progress.step}")
+    if before is not None and progress.step < before.step:
+        raise ProgressError(f"step went back from {before.step} to {progress.step} within an attempt")
+    return _with_time_zones(progress)
+
+
+def _with_time_zones(progress: Progress) -> Progress:
+    """Times without a zone are UTC: the API server refuses a status that holds one."""
+    checkpoint = progress.checkpoint
+    if checkpoint is not None:
+        checkpoint = CheckpointMark(step=checkpoint.step, path=checkpoint.path, time=_utc(checkpoint.time))
+    return progress.model_copy(update={"updated_at": _utc(progress.updated_at), "checkpoint": checkpoint})
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

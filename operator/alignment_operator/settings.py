@@ -1,0 +1,94 @@
+"""The operator's settings, read from environment variables that the chart sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from .exceptions import SettingsError
+from .planning.observed import Settings
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class OperatorSettings:
+    """All settings of the process.
+
+    Attributes:
+        planning: those that plans depend on.
+        namespaces: namespaces to serve; empty means the whole cluster.
+        http_port: port of /metrics, /healthz and /readyz; 0 takes a free one.
+        log_level: name of the lowest level that is logged.
+        log_format: how log lines are written.
+    """
+
+    planning: Settings
+    namespaces: tuple[str, ...] = ()
+    http_port: int = 8081
+    log_level: str = "INFO"
+    log_format: LogFormat = LogFormat.JSON
+
+
+def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
+    """Read the settings.
+
+    Args:
+        environment: TRAINER_IMAGE (required), IMAGE_PULL_POLICY, STATUS_INTERVAL_SECONDS, WATCH_NAMESPACES
+            (separated by commas), HTTP_PORT, LOG_LEVEL, LOG_FORMAT.
+
+    Raises:
+        SettingsError: names the variable, its value and what it may be.
+    """
+    image = environment.get("TRAINER_IMAGE", "").strip()
+    if not image:
+        raise SettingsError(
+            "TRAINER_IMAGE is not set: give the full reference of the trainer image, "
+            "such as registry.example.com/alignment-trainer:0.1.0 (chart value trainerImage)"
+        )
+    namespaces = tuple(name for item in environment.get("WATCH_NAMESPACES", "").split(",") if (name := item.strip()))
+    for name in namespaces:
+        if not _NAMESPACE.fullmatch(name):
+            raise SettingsError(f"WATCH_NAMESPACES holds {name!r}, which cannot be the name of a namespace")
+    return OperatorSettings(
+        planning=Settings(
+            trainer_image=image,
+            image_pull_policy=_choice(environment, "IMAGE_PULL_POLICY", "IfNotPresent", PULL_POLICIES),
+            status_interval_seconds=_number(environment, "STATUS_INTERVAL_SECONDS", "15", 0, 3600),
+        ),
+        namespaces=namespaces,
+        http_port=int(_number(environment, "HTTP_PORT", "8081", 0, 65535)),
+        log_level=_choice(environment, "LOG_LEVEL", "INFO", LOG_LEVELS),
+        log_format=LogFormat(_choice(environment, "LOG_FORMAT", LogFormat.JSON, tuple(LogFormat))),
+    )
+
+
+def _choice(environment: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = environment.get(name) or default
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; it may be one of {', '.join(choices)}")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: str, low: float, high: float) -> float:
+    text = environment.get(name) or default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {text!r}; it must be a number from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,92 @@
+"""The conditions of a job, made from its headline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+from alignment_api.conditions import ConditionType, Reason
+from alignment_api.v1alpha1 import Condition, JobPhase, StageStatus
+
+from .gates import verdict
+from .headline import Headline
+from .text import bounded
+
+Truth = Literal["True", "False", "Unknown"]
+
+_AT_WORK: Final = frozenset({JobPhase.PENDING, JobPhase.PREPARING, JobPhase.RUNNING})
+
+
+def conditions_of(
+    previous: Sequence[Condition],
+    headline: Headline,
+    stages: Sequence[StageStatus],
+    rejection: str | None,
+    generation: int,
+    now: datetime,
+) -> list[Condition]:
+    """All conditions of the job; those that hold no more are False, those that never held are absent.
+
+    Ready, Reconciling and Stalled follow kstatus: of the latter two at most one is true, and neither is once the job
+    is Ready. Complete and Failed follow batch/v1.
+
+    Args:
+        previous: the conditions before, for their transition times.
+        rejection: what is wrong with the specification; None for an accepted one.
+        generation: metadata.generation that this is decided from.
+    """
+    held = {condition.type for condition in previous}
+    told: dict[ConditionType, tuple[Truth, Reason, str]] = {}
+
+    def tell(kind: ConditionType, holds: bool, reason: Reason, message: str) -> None:
+        told[kind] = ("True" if holds else "False", reason, message)
+
+    if rejection is None:
+        tell(ConditionType.ACCEPTED, True, Reason.VALID, "the specification is valid")
+    else:
+        tell(ConditionType.ACCEPTED, False, Reason.INVALID_SPEC, rejection)
+    why = headline.reason, headline.message
+    failed = headline.phase is JobPhase.FAILED
+    complete = headline.phase is JobPhase.SUCCEEDED
+    stalled = failed or headline.needs_a_person
+    tell(ConditionType.READY, complete, *why)
+    tell(ConditionType.RECONCILING, headline.phase in _AT_WORK and not stalled, *why)
+    tell(ConditionType.STALLED, stalled, *why)
+    if headline.phase is JobPhase.SUSPENDED:
+        tell(ConditionType.SUSPENDED, True, *why)
+    elif ConditionType.SUSPENDED in held:
+        tell(ConditionType.SUSPENDED, False, Reason.RESUMED, "spec.suspend is false")
+    if complete:
+        tell(ConditionType.COMPLETE, True, *why)
+        judged = verdict(stages)
+        if judged is not None:
+            tell(ConditionType.PROMOTED, judged.passed, judged.reason, judged.message)
+    if failed:
+        tell(ConditionType.FAILED, True, *why)
+    return [_condition(previous, kind, *words, generation, now) for kind, words in told.items()]
+
+
+def holds(conditions: Sequence[Condition] | None, kind: ConditionType) -> bool:
+    """Whether the condition is there and true."""
+    return any(condition.type == kind and condition.status == "True" for condition in conditions or ())
+
+
+def _condition(
+    previous: Sequence[Condition],
+    kind: ConditionType,
+    status: Truth,
+    reason: Reason,
+    message: str,
+    generation: int,
+    now: datetime,
+) -> Condition:
+    before = next((condition for condition in previous if condition.type == kind), None)
+    return Condition(
+        type=kind.value,
+        status=status,
+        reason=reason.value,
+        message=bounded(message),
+        last_transition_time=before.last_transition_time if before and before.status == status else now,
+        observed_generation=generation,
+    )

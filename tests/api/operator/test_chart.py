@@ -1,0 +1,155 @@
+"""The Helm chart: lint, messages, rendered objects, and install, upgrade and uninstall on a real API server."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.tools import build_module
+
+from ..client import Kubectl
+from ..control_plane import ControlPlane, running_control_plane
+from .process import CHART, OperatorProcess, wait_until
+from .team import Team, alignment_job
+
+LEAST: tuple[str | Path, ...] = ("--values", CHART / "ci" / "values.yaml")
+CRD = "crd/alignmentjobs.alignment.dev"
+
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def helm() -> Helm:
+    """The helm program."""
+    program = build_module("kubernetes") / "helm"
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+@pytest.fixture
+def bare_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    """A control plane of its own, since what happens to the CRD here must not disturb the other tests."""
+    with running_control_plane(tmp_path, build_module("kubernetes") / "kube") as plane:
+        yield plane
+
+
+def rendered(helm: Helm, *arguments: str) -> list[dict[str, Any]]:
+    """The objects of a release called alignment-operator."""
+    result = helm("template", "alignment-operator", CHART, "--namespace", "system", *LEAST, *arguments)
+    assert result.returncode == 0, result.stderr
+    return [item for item in yaml.safe_load_all(result.stdout) if item]
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [item for item in objects if item["kind"] == kind]
+
+
+def test_lint(helm: Helm) -> None:
+    result = helm("lint", "--strict", CHART, *LEAST)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("trainerImage=", "trainerImage is required: the full reference of the trainer image"),
+        ("image.repository=", "image.repository is required"),
+        ("image.digest=sha256:12", "/image/digest"),
+        ("trainerImgae=x", "trainerImgae"),
+        ("watchNamespaces={Team_A}", "/watchNamespaces/0"),
+        ("statusIntervalSeconds=0", "/statusIntervalSeconds"),
+        ("logging.level=LOUD", "/logging/level"),
+        ("serviceAccount.create=false", "serviceAccount.name is required"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(helm: Helm, setting: str, message: str) -> None:
+    result = helm("template", "x", CHART, *LEAST, "--set", setting)
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+def test_the_digest_pins_the_image(helm: Helm) -> None:
+    digest = "sha256:" + "0" * 64
+    deployment = of_kind(rendered(helm, "--set", f"image.digest={digest}"), "Deployment")[0]
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == f"registry.example.com/alignment-operator@{digest}"
+
+
+def test_its_pod_is_allowed_by_the_restricted_profile(helm: Helm, team: Team) -> None:
+    team.plane.request(
+        "PATCH",
+        f"/api/v1/namespaces/{team.namespace}",
+        {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
+        content_type="application/merge-patch+json",
+    )
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "alignment-operator"}}
+    team.create(account)
+    template = of_kind(rendered(helm), "Deployment")[0]["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}, "spec": template["spec"]}
+    assert team.create(pod)["metadata"]["name"] == "operator"
+    assert template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_no_role_has_wildcards_or_secrets(helm: Helm) -> None:
+    for role in of_kind(rendered(helm), "ClusterRole"):
+        for rule in role["rules"]:
+            assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
+            assert "secrets" not in rule["resources"]
+
+
+def test_install_upgrade_uninstall_keep_jobs(helm: Helm, bare_plane: ControlPlane) -> None:
+    """The CRD is upgraded with the release and stays, with its objects, when the release goes."""
+    kubectl = Kubectl(build_module("kubernetes") / "kubectl", bare_plane.kubeconfig())
+    where = ("--kubeconfig", bare_plane.kubeconfig(), "--namespace", "system")
+    assert (result := helm("install", "alignment", CHART, *where, "--create-namespace", *LEAST)).returncode == 0, result
+    assert "all namespaces" in result.stdout
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD)
+    team = Team(bare_plane, "default")
+    team.create(alignment_job("kept"))
+    kubectl("patch", CRD, "--type=json", "-p", '[{"op": "remove", "path": "/spec/names/shortNames"}]')
+    result = helm("upgrade", "alignment", CHART, *where, "--force-conflicts", *LEAST)
+    assert result.returncode == 0, result.stderr
+    names = kubectl("get", CRD, "--output", "jsonpath={.spec.names.shortNames}")
+    assert names == '["aj"]', "an upgrade brings the CRD up to date"
+    assert (result := helm("uninstall", "alignment", *where)).returncode == 0, result.stderr
+    assert not kubectl("--namespace", "system", "get", "deployments,serviceaccounts,roles", "--output", "name").count(
+        "alignment"
+    )
+    wait_until("the job is still there", lambda: kubectl.run("get", "alignmentjobs/kept").returncode == 0)
+
+
+def test_one_namespace_only(
+    helm: Helm, kubectl: Kubectl, control_plane: ControlPlane, operator_kubeconfig: Path, tmp_path: Path
+) -> None:
+    """With watchNamespaces the operator works with Roles in these namespaces and touches no other."""
+    namespaces = ("served", "unserved")
+    teams = [Team(control_plane, name) for name in namespaces]
+    for team in teams:
+        kubectl("create", "namespace", team.namespace)
+        team.create_claim()
+        team.create(alignment_job("one"))
+    roles = rendered(helm, "--set", "watchNamespaces={served}")
+    assert of_kind(roles, "ClusterRoleBinding") == []
+    kubectl("--namespace", "served", "create", "serviceaccount", "operator")
+    binding = of_kind(roles, "RoleBinding")[0]
+    binding["subjects"] = [{"kind": "ServiceAccount", "name": "operator", "namespace": "served"}]
+    kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all([*of_kind(roles, "Role"), binding]))
+    token = kubectl("--namespace", "served", "create", "token", "operator")
+    kubeconfig = control_plane.kubeconfig("namespaced-operator", token)
+    operator = OperatorProcess(kubeconfig, tmp_path / "log.jsonl", {"WATCH_NAMESPACES": "served"}).start()
+    try:
+        wait_until("Prepare starts", lambda: teams[0].find("Job"))
+        second = teams[0].create(alignment_job("two"))
+        wait_until("the watch sees a new job", lambda: teams[0].find("Job", second))
+        assert not teams[1].find("Job")
+        assert not [line for line in operator.lines() if line["level"] in ("WARNING", "ERROR")]
+    finally:
+        operator.stop()

@@ -1,0 +1,1 @@
+"""The test cluster: a real Kubernetes on one bare machine."""

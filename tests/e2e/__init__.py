@@ -1,0 +1,1 @@
+"""Whole jobs on the test cluster, as a user runs them."""

@@ -1,0 +1,60 @@
+"""What the API server recorded: who wrote what, and which gangs existed when."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
+
+@dataclass(frozen=True)
+class Write:
+    """One successful write."""
+
+    time: str
+    user: str
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
+
+    @property
+    def created(self) -> bool:
+        """Whether the object did not exist before: a server-side apply that creates answers 201 to a patch."""
+        return self.verb in {"create", "patch"} and self.code == 201
+
+
+def writes(log: Path, namespace: str) -> list[Write]:
+    """The successful writes to a namespace, oldest first."""
+    found = []
+    for line in log.read_text().splitlines():
+        entry: dict[str, Any] = json.loads(line)
+        reference = entry.get("objectRef") or {}
+        code = (entry.get("responseStatus") or {}).get("code", 0)
+        if entry["verb"] not in _WRITES or reference.get("namespace") != namespace or not 200 <= code < 300:
+            continue
+        if entry.get("stage") != "ResponseComplete":
+            continue
+        resource = "/".join(part for part in (reference["resource"], reference.get("subresource")) if part)
+        found.append(
+            Write(
+                entry["requestReceivedTimestamp"],
+                entry["user"]["username"],
+                entry["verb"],
+                resource,
+                namespace,
+                reference.get("name", ""),
+                code,
+            )
+        )
+    return sorted(found, key=lambda write: write.time)
+
+
+def created_jobs(log: Path, namespace: str) -> Counter[str]:
+    """How often each batch Job came into being."""
+    return Counter(write.name for write in writes(log, namespace) if write.resource == "jobs" and write.created)

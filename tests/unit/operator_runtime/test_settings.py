@@ -1,0 +1,61 @@
+"""Settings from the environment; logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from alignment_operator.exceptions import SettingsError
+from alignment_operator.logs import JOB, JsonFormatter
+from alignment_operator.settings import LogFormat, settings_from
+
+
+def test_defaults() -> None:
+    settings = settings_from({"TRAINER_IMAGE": "trainer:1"})
+    assert settings.planning.trainer_image == "trainer:1"
+    assert settings.planning.status_interval_seconds == 15
+    assert settings.namespaces == ()
+    assert settings.http_port == 8081
+    assert settings.log_format is LogFormat.JSON
+
+
+def test_namespaces_are_a_list() -> None:
+    assert settings_from({"TRAINER_IMAGE": "x", "WATCH_NAMESPACES": "a, b,"}).namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRAINER_IMAGE", " "),
+        ("IMAGE_PULL_POLICY", "Sometimes"),
+        ("STATUS_INTERVAL_SECONDS", "soon"),
+        ("STATUS_INTERVAL_SECONDS", "nan"),
+        ("STATUS_INTERVAL_SECONDS", "-1"),
+        ("HTTP_PORT", "70000"),
+        ("WATCH_NAMESPACES", "Team_A"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as error:
+        settings_from({"TRAINER_IMAGE": "x", name: value})
+    assert value.strip() in str(error.value)
+
+
+def test_a_log_line_is_one_line() -> None:
+    record = logging.LogRecord("operator", logging.ERROR, __file__, 1, "two\nlines of %s", ("text",), None)
+    setattr(record, JOB, "team/job")
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    said = json.loads(line)
+    assert said["job"] == "team/job"
+    assert said["message"] == "two\nlines of text"
+    assert "ValueError" in said["traceback"]

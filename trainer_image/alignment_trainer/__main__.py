@@ -1,0 +1,7 @@
+"""``python -m alignment_trainer``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,121 @@
+"""Base models of a job: which there are, and a checked local folder for each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from alignment_api.contract import JobLayout, Problem, token_variable
+from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, ModelSource, Stage
+from alignment_api.v1alpha1.model import HuggingFaceModel
+
+from . import hub
+from .exceptions import ConfigurationError
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+WEIGHTS_INDEX: Final = "model.safetensors.index.json"
+TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_DOWNLOADED: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+"""Safetensors alone: pickled weights can run code."""
+
+BaseModel = HuggingFaceModel | str
+"""A hub repository, or a path in the workspace."""
+
+
+def sources(
+    stage: Stage, spec: AlignmentJobSpec, path: str
+) -> Iterator[tuple[str, ModelSource | BaseModelSource | None]]:
+    """The models a stage uses, each with its path in the manifest; None where the manifest names none."""
+    if stage.evaluate is None:
+        yield (f"{path}.model", stage.model) if stage.model is not None else ("spec.model", spec.model)
+        return
+    yield f"{path}.evaluate.candidate", stage.evaluate.candidate
+    yield f"{path}.evaluate.baseline", stage.evaluate.baseline
+    for position, judge in enumerate(stage.evaluate.judges):
+        if judge.reward_model is not None:
+            yield f"{path}.evaluate.judges[{position}].rewardModel", judge.reward_model
+
+
+def base_of(source: ModelSource | BaseModelSource) -> BaseModel | None:
+    """The base model that ``source`` names; None if it is another stage's."""
+    if source.hugging_face is not None:
+        return source.hugging_face
+    return source.volume.path if source.volume is not None else None
+
+
+def root_of(stage: Stage, spec: AlignmentJobSpec) -> BaseModel | None:
+    """The base model from which the stage's model descends, through the stages before it."""
+    source: ModelSource | BaseModelSource | None = stage.model or spec.model
+    if stage.evaluate is not None:
+        source = stage.evaluate.candidate
+    if source is None:
+        return None
+    from_stage = getattr(source, "from_stage", None)
+    return root_of(spec.stage(from_stage), spec) if from_stage is not None else base_of(source)
+
+
+def fetch(base: BaseModel, layout: JobLayout, field: str) -> Path:
+    """The local folder of ``base``: checked, and downloaded to the shared cache if it is on the hub.
+
+    The folder of a hub model is the snapshot of one commit, so that all stages and attempts see the same weights
+    though the branch moves.
+
+    Args:
+        base: the model.
+        layout: the job's folders.
+        field: path of the model in the manifest, for errors.
+
+    Raises:
+        ConfigurationError: there is no such model, it is gated, or files are missing.
+        UnavailableError: the hub cannot be reached and the model is not in the cache.
+    """
+    if isinstance(base, str):
+        folder = layout.workspace / base
+        _check_files(folder, base, f"{field}.volume.path")
+        return folder
+    import huggingface_hub
+
+    token = os.environ.get(token_variable(base.token_secret_ref)) if base.token_secret_ref else None
+    with hub.errors_explained(f"{field}.huggingFace", f"model {base.repository}", has_token=token is not None):
+        snapshot = huggingface_hub.snapshot_download(
+            base.repository,
+            revision=base.revision,
+            cache_dir=layout.cache / "hub",
+            token=token,
+            allow_patterns=list(_DOWNLOADED),
+        )
+    folder = Path(snapshot)
+    _check_files(folder, base.repository, f"{field}.huggingFace")
+    return folder
+
+
+def _check_files(folder: Path, name: str, field: str) -> None:
+    if not folder.is_dir():
+        raise _refused(field, f"{name} is no folder in the workspace volume: write the model there or correct the path")
+    missing = [] if (folder / CONFIG).is_file() else [CONFIG]
+    missing += _missing_weights(folder)
+    if not any((folder / file).is_file() for file in TOKENIZER):
+        missing.append("a tokenizer (tokenizer.json)")
+    if missing:
+        raise _refused(field, f"{name} lacks {', '.join(missing)}: a model is a folder as written by save_pretrained")
+
+
+def _missing_weights(folder: Path) -> list[str]:
+    if (folder / WEIGHTS).is_file():
+        return []
+    try:
+        index = json.loads((folder / WEIGHTS_INDEX).read_text())
+        shards = sorted(set(index["weight_map"].values()))
+    except FileNotFoundError:
+        return [f"{WEIGHTS} (weights are read as safetensors only)"]
+    except (ValueError, KeyError, AttributeError):
+        return [f"a readable {WEIGHTS_INDEX}"]
+    return [shard for shard in shards if not (folder / shard).is_file()]
+
+
+def _refused(field: str, message: str) -> ConfigurationError:
+    return ConfigurationError(message, [Problem(field=field, message=message)])

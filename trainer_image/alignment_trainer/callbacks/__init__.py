@@ -1,0 +1,1 @@
+"""Callbacks of the transformers Trainer: progress, preemption, checkpoints."""

@@ -1,0 +1,33 @@
+"""``chosen`` and ``rejected`` after a ``prompt``: text or messages, the prompt alone or repeated in both."""
+
+from __future__ import annotations
+
+from ..rows import Messages, Pair, RowError
+from .base import Format, SourceRow, answer_messages, has, messages, prompt_messages
+
+
+def convert(row: SourceRow) -> Pair:
+    """The pair after its prompt.
+
+    Without a ``prompt`` column, chosen and rejected are whole conversations, and all but their last turns is the
+    prompt; with one, a prompt that the conversations repeat is taken off them.
+    """
+    if row.get("prompt") is None:
+        return _shared_prompt(messages(row, "chosen"), messages(row, "rejected"))
+    prompt = prompt_messages(row, "prompt")
+    chosen, rejected = answer_messages(row, "chosen"), answer_messages(row, "rejected")
+    if len(chosen) == 1 or len(rejected) == 1:
+        return Pair(prompt, chosen, rejected)
+    pair = _shared_prompt(chosen, rejected)
+    if pair.prompt[-len(prompt) :] != prompt:
+        raise RowError("prompt", "differs from the turns that chosen and rejected begin with")
+    return pair
+
+
+def _shared_prompt(chosen: Messages, rejected: Messages) -> Pair:
+    if chosen[:-1] != rejected[:-1]:
+        raise RowError("rejected", "answers another prompt than chosen: all turns but the last must be equal")
+    return Pair(chosen[:-1], chosen[-1:], rejected[-1:])
+
+
+FORMAT = Format(columns=("prompt", "chosen", "rejected"), matches=has("chosen", "rejected"), convert=convert)

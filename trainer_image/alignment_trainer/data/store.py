@@ -1,0 +1,95 @@
+"""The prepared data of a stage on disk: ``data/{train,eval}`` and ``complete.json``, visible only as a whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from alignment_api.contract import StageLayout
+from alignment_api.v1alpha1 import DataStatus, Stage
+from alignment_api.v1alpha1.methods.sft import LossOn
+
+from ..completion import Marker, list_files, read_marker, write_marker
+from .rows import Conversation, Message, Messages, Pair, Prompt, Row
+
+TRAIN: Final = "train"
+EVAL: Final = "eval"
+
+
+class DataMarker(Marker):
+    """Completion marker of a data folder.
+
+    Attributes:
+        source: the dataset and method members of the stage as JSON; data of another specification is not reused.
+        status: its numbers.
+    """
+
+    source: str
+    status: DataStatus
+
+
+def source_of(stage: Stage) -> str:
+    """What the prepared data of ``stage`` depends on."""
+    return stage.model_dump_json(include={"dataset", stage.method.value})
+
+
+def find(stage: Stage, folders: StageLayout) -> DataStatus | None:
+    """Numbers of the stage's data if an earlier Prepare completed it."""
+    marker = read_marker(folders.data, DataMarker)
+    return marker.status if marker is not None and marker.source == source_of(stage) else None
+
+
+def save(stage: Stage, folders: StageLayout, train: Sequence[Row], held_out: Sequence[Row], status: DataStatus) -> None:
+    """Write the rows; a split without rows has no folder. Killed at any instant, this leaves nothing visible."""
+    building = folders.data.with_name(f".{folders.data.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    for name, rows in ((TRAIN, train), (EVAL, held_out)):
+        if rows:
+            _write_split(building / name, [columns(row, stage) for row in rows])
+    write_marker(building, DataMarker(files=list_files(building), source=source_of(stage), status=status))
+    shutil.rmtree(folders.data, ignore_errors=True)
+    building.rename(folders.data)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of a split."""
+    import datasets
+
+    return [_from_columns(row) for row in datasets.load_from_disk(str(folder))]
+
+
+def columns(row: Row, stage: Stage) -> dict[str, list[Message]]:
+    """``row`` in TRL's columns for ``stage``: loss on the completion needs it apart from its prompt."""
+    match row:
+        case Conversation(messages) if stage.sft is not None and stage.sft.loss_on is LossOn.COMPLETION:
+            return {"prompt": list(messages[:-1]), "completion": list(messages[-1:])}
+        case Conversation(messages):
+            return {"messages": list(messages)}
+        case Pair(prompt, chosen, rejected):
+            return {"prompt": list(prompt), "chosen": list(chosen), "rejected": list(rejected)}
+        case Prompt(prompt):
+            return {"prompt": list(prompt)}
+
+
+def _from_columns(row: dict[str, Any]) -> Row:
+    values: dict[str, Messages] = {name: tuple(messages) for name, messages in row.items()}
+    match values:
+        case {"chosen": chosen, "rejected": rejected, "prompt": prompt}:
+            return Pair(prompt, chosen, rejected)
+        case {"completion": completion, "prompt": prompt}:
+            return Conversation(prompt + completion)
+        case {"messages": messages}:
+            return Conversation(messages)
+        case _:
+            return Prompt(values["prompt"])
+
+
+def _write_split(folder: Path, rows: list[dict[str, list[Message]]]) -> None:
+    import datasets
+
+    turn = {"role": datasets.Value("string"), "content": datasets.Value("string")}
+    features = datasets.Features({name: datasets.List(turn) for name in rows[0]})
+    datasets.Dataset.from_list(rows, features=features).save_to_disk(str(folder))

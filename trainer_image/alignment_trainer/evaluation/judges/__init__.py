@@ -1,0 +1,1 @@
+"""Judges: each gives a response a score, and the higher score wins."""

@@ -1,0 +1,82 @@
+"""Every error that the trainer raises on purpose; the class decides the exit code.
+
+::
+
+    TrainerError                 exit code of its class
+    ├── DataError                rows are wrong; no retry helps
+    ├── ConfigurationError       an option is wrong; no retry helps
+    ├── UnavailableError         the hub or another service did not answer
+    ├── StorageError             the workspace is full, read-only or torn
+    ├── CommunicationError       a peer was lost or a collective timed out
+    ├── DeviceMemoryError        device or host memory ran out
+    └── Preempted                told to stop; a checkpoint was written first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from alignment_api.contract import Problem
+from alignment_api.exit_codes import ExitCode
+
+
+class TrainerError(Exception):
+    """An error with an exit code, and the fields of the manifest that the user must change.
+
+    Args:
+        message: what happened, for people.
+        problems: what to change; empty when the manifest is not to blame.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL_ERROR
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
+
+
+class DataError(TrainerError):
+    """Rows are wrong."""
+
+    exit_code = ExitCode.DATA_ERROR
+
+
+class ConfigurationError(TrainerError):
+    """An option is wrong, by itself or for this model or device."""
+
+    exit_code = ExitCode.CONFIGURATION_ERROR
+
+
+class UnavailableError(TrainerError):
+    """The hub or another service did not answer."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class StorageError(TrainerError):
+    """The workspace is full, read-only or torn."""
+
+    exit_code = ExitCode.STORAGE_ERROR
+
+
+class CommunicationError(TrainerError):
+    """A peer was lost or a collective timed out."""
+
+    exit_code = ExitCode.COMMUNICATION_ERROR
+
+
+class DeviceMemoryError(TrainerError):
+    """Device or host memory ran out."""
+
+    exit_code = ExitCode.OUT_OF_MEMORY
+
+
+class Preempted(TrainerError):
+    """The gang was told to stop and wrote a checkpoint first."""
+
+    exit_code = ExitCode.PREEMPTED

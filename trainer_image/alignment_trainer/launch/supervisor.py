@@ -1,0 +1,174 @@
+"""PID 1 of a trainer Pod: starts the training processes, answers for them, and says how they ended.
+
+It imports no torch, so it answers within a second and holds little memory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from alignment_api.contract import AttemptLayout, JobLayout, Progress, RunConfig, Summary, TrainerPhase
+from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_api.v1alpha1.runtime import DeepSpeed
+
+from .. import device
+from ..device import Device
+from ..environment import Environment
+from ..exceptions import ConfigurationError
+from ..files import write_atomically
+from ..run_files import RunFiles
+from . import accelerate_config, child_environment, http, machine, processes
+from .accelerate_config import LOCAL_HOST, Rendezvous
+from .ending import ChildEnd, summarize
+from .output import OutputTail
+from .stopping import StopWatch
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 0.1
+_STACKS_SECONDS: Final = 0.5
+_DRAIN_SECONDS: Final = 2.0
+_Handler = Callable[[int, FrameType | None], None]
+_OOM_EVENTS: Final = Path("/sys/fs/cgroup/memory.events")
+
+
+def supervise(config: RunConfig, environment: Environment, stage_name: str, attempt: int, host: str | None) -> Summary:
+    """Run this Pod's share of a stage to its end.
+
+    Args:
+        config: the whole job.
+        environment: the Pod's paths, rank and ports.
+        stage_name: the stage.
+        attempt: number of the attempt.
+        host: name of rank 0's Pod; None for a gang of one Pod.
+
+    Raises:
+        UnavailableError: the node shows no GPUs though the Pod asked for some.
+        ConfigurationError: the gang has no rendezvous host, or the machine cannot do what the stage asks.
+    """
+    stage = config.spec.stage(stage_name)
+    runtime = gang_runtime(stage, config.spec.runtime_of(stage))
+    hardware = device.detect()
+    machine.check(stage, runtime, hardware)
+    if runtime.nodes > 1 and host is None:
+        raise ConfigurationError(f"a gang of {runtime.nodes} Pods needs --rendezvous-host")
+    layout = JobLayout(workspace=environment.workspace, job=config.job)
+    own = layout.stage(stage_name).attempt(attempt)
+    rendezvous = Rendezvous(host or LOCAL_HOST, environment.rendezvous_port, environment.machine_rank)
+    with tempfile.TemporaryDirectory(prefix="alignment-", ignore_cleanup_errors=True) as folder:
+        files = RunFiles(Path(folder))
+        files.write_progress(
+            Progress(stage=stage_name, attempt=attempt, phase=TrainerPhase.LOADING, updated_at=datetime.now(UTC))
+        )
+        server = http.serve(environment.progress_port, files, own.metrics)
+        try:
+            write_configuration(files, runtime, rendezvous, hardware)
+            variables = child_environment.child_environment(
+                os.environ, runtime, hardware, files.root, child_environment.read_routes()
+            )
+            command = accelerate_config.command(files.accelerate_config, runtime, stage_name, attempt)
+            end = run_child(command, variables, files)
+            summary = summarize(end, files.read_progress())
+            if summary.exit_code != 0:
+                keep_evidence(own, environment.machine_rank, end.tail)
+            return summary
+        finally:
+            server.shutdown()
+
+
+def gang_runtime(stage: Stage, runtime: Runtime) -> Runtime:
+    """How the processes of a stage are started; evaluation partitions nothing, so it needs no DeepSpeed."""
+    if stage.method is not Method.EVALUATE:
+        return runtime
+    return runtime.model_copy(update={"deepspeed": DeepSpeed(zero_stage=0)})
+
+
+def write_configuration(files: RunFiles, runtime: Runtime, rendezvous: Rendezvous, hardware: Device) -> None:
+    """Write the configuration files of accelerate and DeepSpeed."""
+    config = accelerate_config.accelerate_config(runtime, rendezvous, hardware, files.deepspeed_config)
+    write_atomically(files.accelerate_config, json.dumps(config, indent=2))
+    write_atomically(files.deepspeed_config, json.dumps(accelerate_config.deepspeed_config(runtime), indent=2))
+
+
+def run_child(command: list[str], variables: dict[str, str], files: RunFiles) -> ChildEnd:
+    """Run the launcher until it ends, or until it has had its time after a request to stop.
+
+    Args:
+        command: what to run.
+        variables: its whole environment.
+        files: run folder, in which the request to stop is left and outcomes are found.
+    """
+    processes.become_subreaper()
+    stop = StopWatch(files)
+    previous = {number: signal.signal(number, _stopper(stop)) for number in (signal.SIGTERM, signal.SIGINT)}
+    oom_kills = count_oom_kills()
+    child = subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    output = OutputTail(child.stdout, sys.stdout.buffer)
+    try:
+        while child.poll() is None:
+            processes.reap_orphans(child.pid)
+            if stop.is_over():
+                _log.warning("the training processes have not stopped in time: %s", stop.why())
+                processes.signal_all(signal.SIGUSR1)  # they print their stacks
+                time.sleep(_STACKS_SECONDS)
+                processes.signal_all(signal.SIGKILL)
+            time.sleep(_POLL_SECONDS)
+    finally:
+        _kill_stragglers(child.pid)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    output.drain(_DRAIN_SECONDS)
+    return ChildEnd(
+        return_code=child.returncode,
+        outcomes=files.read_outcomes(),
+        tail=output.text(),
+        oom_kills=count_oom_kills() - oom_kills,
+        told_to_stop=stop.requested,
+    )
+
+
+def count_oom_kills() -> int:
+    """Processes of this container that the kernel killed for lack of memory so far."""
+    try:
+        events = dict(line.split() for line in _OOM_EVENTS.read_text().splitlines())
+    except OSError:  # not cgroup v2
+        return 0
+    return int(events.get("oom_kill", "0"))
+
+
+def keep_evidence(attempt: AttemptLayout, machine_rank: int, tail: str) -> None:
+    """Keep the end of the output of a failed attempt, which Kubernetes deletes with the Pod."""
+    try:
+        attempt.evidence.mkdir(parents=True, exist_ok=True)
+        (attempt.evidence / f"output-{machine_rank}.txt").write_text(tail)
+    except OSError as error:
+        _log.warning("cannot keep the output in %s: %s", attempt.evidence, error)
+
+
+def _stopper(stop: StopWatch) -> _Handler:
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.request()
+
+    return handle
+
+
+def _kill_stragglers(child: int) -> None:
+    """End what the launcher left behind: its workers have sessions of their own."""
+    while processes.descendants():
+        processes.signal_all(signal.SIGKILL)
+        processes.reap_orphans(child)
+        time.sleep(_POLL_SECONDS / 10)

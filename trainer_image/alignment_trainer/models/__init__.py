@@ -1,0 +1,1 @@
+"""Models: tokenizer with chat template and pad token, adapters, quantization, export."""

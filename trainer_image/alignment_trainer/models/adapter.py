@@ -1,0 +1,47 @@
+"""Adapters: LoRA and the quantization of the frozen base under it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from alignment_api.v1alpha1 import Adapter
+
+ALL_LINEAR: Final = "all-linear"
+
+
+def peft_config(adapter: Adapter, task: str) -> Any:
+    """PEFT's configuration of ``adapter``.
+
+    Args:
+        adapter: the API's adapter.
+        task: PEFT task type; ``SEQ_CLS`` also trains the score head.
+    """
+    from peft import LoraConfig
+
+    lora = adapter.lora
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules or ALL_LINEAR,
+        task_type=task,
+    )
+
+
+def quantization_config(adapter: Adapter) -> Any | None:
+    """How transformers quantizes the frozen base, or None.
+
+    The 4-bit weights are stored as bfloat16 elements: ZeRO-3 partitions parameters of floating-point types only.
+    """
+    if adapter.quantization is None:
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=adapter.quantization.type,
+        bnb_4bit_use_double_quant=adapter.quantization.double_quantization,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_quant_storage=torch.bfloat16,
+    )

@@ -1,0 +1,193 @@
+"""Prepare: everything that can be wrong with a job's models, data and options is found here, before any gang starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from alignment_api.contract import JobLayout, Problem, RunConfig, StageData, Summary
+from alignment_api.exit_codes import ExitCode
+from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, DataStatus, ModelSource, Stage
+from alignment_api.v1alpha1.methods.sft import LossOn
+
+from . import base_models
+from .base_models import BaseModel
+from .data.stage import prepare_stage
+from .exceptions import ConfigurationError, DataError, StorageError, TrainerError, UnavailableError
+from .models import chat_template
+from .models.tokenizer import load_tokenizer
+from .prepared import EvaluationModels, Prepared
+from .registry import check_options
+
+_log = logging.getLogger(__name__)
+
+
+def main(config: RunConfig, layout: JobLayout) -> Summary:
+    """Prepare all stages and publish the result as ``prepared.json``.
+
+    A Prepare that was killed is simply run again: complete stages and downloads are kept.
+
+    Args:
+        config: the job.
+        layout: its folders.
+
+    Returns:
+        The numbers of every stage's data.
+
+    Raises:
+        ConfigurationError: options, models or the chat template are wrong; with every problem found, of rows too.
+        DataError: rows are wrong, with every problem found, over all stages.
+        UnavailableError: the hub cannot be reached, and nothing else is wrong.
+        StorageError: the workspace cannot be written.
+    """
+    datasets.disable_progress_bars()
+    try:
+        layout.root.mkdir(parents=True, exist_ok=True)
+        prepared = _Preparation(config.spec, layout).run()
+        prepared.save(layout)
+    except OSError as error:
+        raise StorageError(f"the workspace cannot be used: {error}") from error
+    data = [StageData(stage=name, data=status) for name, status in prepared.data.items()]
+    return Summary(exit_code=ExitCode.OK, message=f"{len(data)} stages are prepared", data=data)
+
+
+class _Preparation:
+    """One run over all stages, which notes errors and goes on to find the others."""
+
+    def __init__(self, spec: AlignmentJobSpec, layout: JobLayout) -> None:
+        self._spec = spec
+        self._layout = layout
+        self._errors: list[TrainerError] = []
+        self._folders: dict[BaseModel, Path] = {}
+        self._tokenizers: dict[BaseModel, Any] = {}
+
+    def run(self) -> Prepared:
+        paths = {stage.name: f"spec.stages[{index}]" for index, stage in enumerate(self._spec.stages)}
+        for stage in self._spec.stages:
+            self._check_options(stage, paths[stage.name])
+            self._fetch_models(stage, paths[stage.name])
+        data: dict[str, DataStatus] = {}
+        # Stages that hold rows out come before those that evaluate on them.
+        for stage in sorted(self._spec.stages, key=lambda stage: stage.dataset.held_out_from_stage is not None):
+            status = self._prepare_data(stage, paths[stage.name], data)
+            if status is not None:
+                data[stage.name] = status
+        if self._errors:
+            raise combined(self._errors)
+        return self._prepared(data)
+
+    def _check_options(self, stage: Stage, path: str) -> None:
+        problems = check_options(stage, self._spec.runtime_of(stage), path=path)
+        if problems:
+            self._errors.append(ConfigurationError(f"options of stage {stage.name} are wrong", problems))
+
+    def _fetch_models(self, stage: Stage, path: str) -> None:
+        for field, source in base_models.sources(stage, self._spec, path):
+            if source is None:
+                message = f"stage {stage.name} has no model to start from: set spec.model or {path}.model"
+                self._errors.append(ConfigurationError(message, [Problem(field=field, message=message)]))
+                continue
+            base = base_models.base_of(source)
+            if base is None or base in self._folders:
+                continue
+            try:
+                _log.info("model %s", base if isinstance(base, str) else base.repository)
+                self._folders[base] = base_models.fetch(base, self._layout, field)
+            except TrainerError as error:
+                self._errors.append(error)
+
+    def _prepare_data(self, stage: Stage, path: str, done: dict[str, DataStatus]) -> DataStatus | None:
+        """Numbers of the stage's data; None if something is wrong, here or in what it builds on."""
+        other = stage.dataset.held_out_from_stage
+        if other is not None and other not in done:
+            return None
+        try:
+            status = prepare_stage(stage, self._tokenizer(stage), self._layout, path)
+        except TrainerError as error:
+            self._errors.append(error)
+            return None
+        if status is not None:
+            _log.info("stage %s: %d rows to train on, %d held out", stage.name, status.train_rows, status.eval_rows)
+        return status
+
+    def _tokenizer(self, stage: Stage) -> Any | None:
+        """The stage's tokenizer; None if there is none, which has been noted as an error."""
+        base = base_models.root_of(stage, self._spec)
+        if base is None or base not in self._folders:
+            return None
+        if base not in self._tokenizers:
+            self._tokenizers[base] = self._load_tokenizer(self._folders[base])
+        tokenizer = self._tokenizers[base]
+        if tokenizer is not None and stage.sft is not None and stage.sft.loss_on is LossOn.ASSISTANT:
+            self._require_generation_marks(stage, tokenizer)
+        return tokenizer
+
+    def _load_tokenizer(self, folder: Path) -> Any | None:
+        try:
+            tokenizer = load_tokenizer(str(folder), self._spec.tokenizer)
+        except TrainerError as error:
+            self._errors.append(error)
+            return None
+        except (OSError, ValueError) as error:
+            message = f"the tokenizer in {folder.name} cannot be loaded: {error}"
+            self._errors.append(ConfigurationError(message, [Problem(field="spec.model", message=message)]))
+            return None
+        if tokenizer.chat_template is None:
+            message = "the model has no chat template of its own: name one (chatml, llama3) or write one inline"
+            problem = Problem(field=chat_template.FIELD, message=message)
+            self._errors.append(ConfigurationError("there is no chat template", [problem]))
+            return None
+        return tokenizer
+
+    def _require_generation_marks(self, stage: Stage, tokenizer: Any) -> None:
+        if "{% generation" not in tokenizer.chat_template.replace("{%-", "{%"):
+            message = (
+                f"stage {stage.name} wants loss on assistant turns, but the template does not mark them: wrap "
+                "assistant text in {% generation %}, or set sft.lossOn to completion or all"
+            )
+            problem = Problem(field=chat_template.FIELD, message=message)
+            self._errors.append(ConfigurationError("the chat template has no generation marks", [problem]))
+
+    def _folder(self, source: ModelSource | BaseModelSource) -> str:
+        """Where a model of this job will lie when its stage starts, relative to the workspace."""
+        base = base_models.base_of(source)
+        if base is not None:
+            return self._layout.relative(self._folders[base])
+        return self._layout.relative(self._layout.stage(getattr(source, "from_stage", "")).model)
+
+    def _prepared(self, data: dict[str, DataStatus]) -> Prepared:
+        models: dict[str, str] = {}
+        evaluations: dict[str, EvaluationModels] = {}
+        for stage in self._spec.stages:
+            if stage.evaluate is not None:
+                judges = {j.name: self._folder(j.reward_model) for j in stage.evaluate.judges if j.reward_model}
+                evaluations[stage.name] = EvaluationModels(
+                    candidate=self._folder(stage.evaluate.candidate),
+                    baseline=self._folder(stage.evaluate.baseline),
+                    judges=judges,
+                )
+            elif (source := stage.model or self._spec.model) is not None:
+                models[stage.name] = self._folder(source)
+        ordered = {stage.name: data[stage.name] for stage in self._spec.stages}
+        return Prepared(models=models, evaluations=evaluations, data=ordered)
+
+
+def combined(errors: Sequence[TrainerError]) -> TrainerError:
+    """One error with the problems of all.
+
+    What the user must change comes before what a retry may cure: an unreachable hub decides the class only when
+    nothing else is wrong.
+    """
+    first = min(errors, key=lambda error: _PRECEDENCE.index(type(error)))
+    problems = list(dict.fromkeys((p.field, p.message) for error in errors for p in error.problems))
+    if len(errors) == 1:
+        return first
+    count = f"{len(problems)} problems were found" if len(problems) > 1 else first.message
+    return type(first)(count, [Problem(field=field, message=message) for field, message in problems])
+
+
+_PRECEDENCE: list[type[TrainerError]] = [ConfigurationError, DataError, StorageError, UnavailableError]

@@ -1,0 +1,42 @@
+"""What Prepare settled for the whole job: which local folder each model is in, and each stage's data."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field
+
+from alignment_api.contract import JobLayout
+from alignment_api.v1alpha1 import DataStatus
+from alignment_api.v1alpha1.base import ApiModel
+
+from .files import write_atomically
+
+
+class EvaluationModels(ApiModel):
+    """Models of an evaluate stage; folders relative to the workspace."""
+
+    candidate: str
+    baseline: str
+    judges: dict[str, str] = Field(default_factory=dict, description="Judge name -> reward model.")
+
+
+class Prepared(ApiModel):
+    """Content of ``prepared.json``, written once every stage is known to be sound."""
+
+    models: dict[str, str] = Field(description="Training stage -> folder of the model it starts from.")
+    evaluations: dict[str, EvaluationModels] = Field(default_factory=dict, description="Evaluate stage -> its models.")
+    data: dict[str, DataStatus] = Field(default_factory=dict, description="Stage -> numbers of its data.")
+
+    @classmethod
+    def load(cls, layout: JobLayout) -> Self:
+        """What Prepare wrote for the job.
+
+        Raises:
+            OSError: Prepare has not finished.
+        """
+        return cls.model_validate_json(layout.prepared.read_bytes())
+
+    def save(self, layout: JobLayout) -> None:
+        """Publish; from here on gangs may start."""
+        write_atomically(layout.prepared, self.model_dump_json(by_alias=True, indent=2), durable=True)

@@ -1,0 +1,100 @@
+"""The folder on the Pod's own disk through which supervisor and training processes talk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alignment_api.contract import CheckpointMark, Problem, Progress
+from alignment_api.exit_codes import ExitCode
+from alignment_api.v1alpha1 import GateStatus, ModelStatus
+
+from .files import write_atomically
+
+RUN_FOLDER_VARIABLE: Final = "ALIGNMENT_RUN_FOLDER"
+
+
+class Outcome(BaseModel):
+    """How one training process ended, written by itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rank: int
+    exit_code: ExitCode
+    time: float = Field(description="Seconds since the epoch; the first failure of a gang is the cause of the others.")
+    message: str = ""
+    problems: list[Problem] = Field(default_factory=list)
+    checkpoint: CheckpointMark | None = None
+    model: ModelStatus | None = None
+    gates: list[GateStatus] | None = None
+
+
+class StepTime(BaseModel):
+    """How long a recent optimizer step took; the supervisor waits no longer than a few of them for the next one."""
+
+    seconds: Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Paths below the folder ``root``."""
+
+    root: Path
+
+    @classmethod
+    def of_this_process(cls) -> RunFiles:
+        """The folder that the supervisor made for this training process."""
+        return cls(Path(os.environ[RUN_FOLDER_VARIABLE]))
+
+    @property
+    def accelerate_config(self) -> Path:
+        return self.root / "accelerate.json"
+
+    @property
+    def deepspeed_config(self) -> Path:
+        return self.root / "deepspeed.json"
+
+    @property
+    def progress(self) -> Path:
+        """The Progress of this Pod's first process."""
+        return self.root / "progress.json"
+
+    @property
+    def step_time(self) -> Path:
+        return self.root / "step-time.json"
+
+    @property
+    def stop_request(self) -> Path:
+        """Exists once the Pod has been told to stop: the gang checkpoints at the next step and ends."""
+        return self.root / "stop"
+
+    def outcome(self, rank: int) -> Path:
+        return self.root / f"outcome-{rank}.json"
+
+    def write_progress(self, progress: Progress) -> None:
+        """Publish ``progress``."""
+        write_atomically(self.progress, progress.model_dump_json(by_alias=True, exclude_none=True))
+
+    def read_progress(self) -> Progress:
+        """The progress last published."""
+        return Progress.model_validate_json(self.progress.read_bytes())
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Publish how a process ended."""
+        write_atomically(self.outcome(outcome.rank), outcome.model_dump_json())
+
+    def read_outcomes(self) -> list[Outcome]:
+        """The outcomes of this Pod's processes, first to end first."""
+        outcomes = [Outcome.model_validate_json(path.read_bytes()) for path in self.root.glob("outcome-*.json")]
+        return sorted(outcomes, key=lambda outcome: outcome.time)
+
+    def read_step_seconds(self) -> float:
+        """Duration of a recent optimizer step; 0 before the first."""
+        try:
+            return StepTime.model_validate_json(self.step_time.read_bytes()).seconds
+        except OSError:
+            return 0.0
