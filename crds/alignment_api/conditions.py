@@ -53,6 +53,8 @@ class Reason(StrEnum):
     # why an attempt or job ended
     DATA_ERROR = "DataError"
     CONFIGURATION_ERROR = "ConfigurationError"
+    FUNCTION_ERROR = "FunctionError"
+    STOPPED_BY_GUARD = "StoppedByGuard"
     UNAVAILABLE = "Unavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     STORAGE_ERROR = "StorageError"

@@ -1,6 +1,6 @@
 """Exit codes of the trainer container, and what each says to the operator.
 
-The numbers follow sysexits.h where it has a fitting one.
+The numbers follow sysexits.h where it has a fitting one; those above 78 are our own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class ExitCode(IntEnum):
     PREEMPTED = 75  # EX_TEMPFAIL: told to stop, and a checkpoint was written first
     COMMUNICATION_ERROR = 76  # EX_PROTOCOL: a peer was lost or a collective timed out
     CONFIGURATION_ERROR = 78  # EX_CONFIG: an option is wrong; no retry helps
+    STOPPED_BY_GUARD = 79  # the training was ruining the model; a retry would ruin it again
+    FUNCTION_ERROR = 80  # a reward function of the user's, or its service, failed; no retry helps
 
 
 REASON_OF_EXIT_CODE: dict[ExitCode, Reason] = {
@@ -34,4 +36,6 @@ REASON_OF_EXIT_CODE: dict[ExitCode, Reason] = {
     ExitCode.PREEMPTED: Reason.PREEMPTED,
     ExitCode.COMMUNICATION_ERROR: Reason.COMMUNICATION_ERROR,
     ExitCode.CONFIGURATION_ERROR: Reason.CONFIGURATION_ERROR,
+    ExitCode.STOPPED_BY_GUARD: Reason.STOPPED_BY_GUARD,
+    ExitCode.FUNCTION_ERROR: Reason.FUNCTION_ERROR,
 }

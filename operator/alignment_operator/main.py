@@ -94,26 +94,18 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
 
 async def _watch(settings: OperatorSettings, registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
     """Run kopf's watches, which never end by themselves but with an error."""
-    started = asyncio.Event()
-    watches = asyncio.create_task(
-        kopf.operator(
-            registry=registry,
-            settings=watch_settings(),
-            standalone=True,
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            ready_flag=started,
-        )
+    others = asyncio.all_tasks()
+    watches = await kopf.spawn_tasks(
+        registry=registry,
+        settings=watch_settings(),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
     )
-    begun = asyncio.create_task(started.wait())
-    try:
-        await asyncio.wait({watches, begun}, return_when=asyncio.FIRST_COMPLETED)
-        _stop_on_signals(stop)  # kopf has just set its own, which would wait for all tasks that it did not start
-        await watches
-    finally:
-        begun.cancel()
-        watches.cancel()
-        await asyncio.wait({watches})
+    # kopf has just set its own, which would wait for all tasks that it did not start. Nothing ran in between: a
+    # signal reaches either the handlers of before or these.
+    _stop_on_signals(stop)
+    await kopf.run_tasks(watches, ignored=others)
     raise OperatorError("the watches ended")
 
 

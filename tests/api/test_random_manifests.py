@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from hypothesis import HealthCheck, Phase, given, settings
 
 from alignment_api.crd.schema import structural_schema
-from alignment_api.v1alpha1 import AlignmentJob, AlignmentJobSpec, Gate, Stage
-from alignment_api.v1alpha1.runtime import Toleration
+from alignment_api.v1alpha1 import AlignmentJob, AlignmentJobSpec
+from alignment_api.v1alpha1.base import ApiModel
 from alignment_api.v1alpha1.validation import validate_spec
 
 from .client import AlignmentJobs
@@ -17,9 +18,17 @@ from .manifests import Manifest, load
 from .strategies import documents
 
 _SPECS = documents(structural_schema(AlignmentJobSpec))
+
+
+def _models(base: type[ApiModel]) -> Iterator[type[ApiModel]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
 # What only CEL refuses; the strategy does not know it. "must be" stands for bounds with a fraction.
 _RULES = "|".join(
-    ["must be [<>]", *(re.escape(rule.message) for model in (Stage, Gate, Toleration) for rule in model.cel_rules)]
+    ["must be [<>]", *(re.escape(rule.message) for model in _models(ApiModel) for rule in model.cel_rules)]
 )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from alignment_api.contract import JobLayout, JobReference, RunConfig, Summary
-from alignment_api.v1alpha1 import AlignmentJobSpec, Method
+from alignment_api.v1alpha1 import AlignmentJobSpec, Method, uses
 
 from . import tiny
 
@@ -116,8 +116,14 @@ class Workspace:
         path.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
         models = {}
         for stage in parsed.stages:
-            source = stage.model.from_stage if stage.model else None
-            models[stage.name] = self.layout.relative(self.layout.stage(source).model) if source else "models/tiny"
+            folders = {"model": "models/tiny"}
+            for use in uses.models(stage):
+                source, volume = use.source.from_stage, use.source.volume
+                if source is not None:
+                    folders[use.field] = self.layout.relative(self.layout.stage(source).model)
+                elif volume is not None:
+                    folders[use.field] = volume.path
+            models[stage.name] = folders
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.layout.prepared.write_text(json.dumps({"models": models}))
         return path

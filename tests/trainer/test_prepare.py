@@ -87,8 +87,9 @@ def test_a_sound_job(workspace: Workspace) -> None:
 
     layout = workspace.layout
     prepared = Prepared.load(layout)
-    assert prepared.models == {"sft": "models/tiny", "dpo": layout.relative(layout.stage("sft").model)}
-    assert prepared.evaluations["check"].candidate == layout.relative(layout.stage("dpo").model)
+    assert prepared.models["sft"] == {"model": "models/tiny"}
+    assert prepared.models["dpo"] == {"model": layout.relative(layout.stage("sft").model)}
+    assert prepared.models["check"]["evaluate.candidate"] == layout.relative(layout.stage("dpo").model)
     rows = load_from_disk(str(layout.stage("sft").data / "train"))
     assert set(rows.column_names) == {"prompt", "completion"}
     assert not (layout.stage("sft").data / "eval").exists()
@@ -221,7 +222,7 @@ def test_a_hub_model_is_pinned_to_a_commit(workspace: Workspace, monkeypatch: py
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     hub_model(workspace.layout, workspace.root / "models" / "tiny")
     run(workspace, [sft()], model=HUB_MODEL)
-    folder = Prepared.load(workspace.layout).models["sft"]
+    folder = Prepared.load(workspace.layout).models["sft"]["model"]
     assert folder == f"cache/hub/models--org--tiny/snapshots/{'c' * 40}"
 
 

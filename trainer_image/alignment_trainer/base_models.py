@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from alignment_api.contract import JobLayout, Problem, token_variable
-from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, ModelSource, Stage
+from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, ModelSource, Stage, uses
 from alignment_api.v1alpha1.model import HuggingFaceModel
 
 from . import hub
 from .exceptions import ConfigurationError
+
+MODEL: Final = "model"
+"""Path of the model that a stage starts from, below the stage."""
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -26,18 +29,14 @@ BaseModel = HuggingFaceModel | str
 """A hub repository, or a path in the workspace."""
 
 
-def sources(
-    stage: Stage, spec: AlignmentJobSpec, path: str
-) -> Iterator[tuple[str, ModelSource | BaseModelSource | None]]:
-    """The models a stage uses, each with its path in the manifest; None where the manifest names none."""
-    if stage.evaluate is None:
-        yield (f"{path}.model", stage.model) if stage.model is not None else ("spec.model", spec.model)
-        return
-    yield f"{path}.evaluate.candidate", stage.evaluate.candidate
-    yield f"{path}.evaluate.baseline", stage.evaluate.baseline
-    for position, judge in enumerate(stage.evaluate.judges):
-        if judge.reward_model is not None:
-            yield f"{path}.evaluate.judges[{position}].rewardModel", judge.reward_model
+def sources(stage: Stage, spec: AlignmentJobSpec) -> Iterator[tuple[str, ModelSource | BaseModelSource | None]]:
+    """The models a stage uses, each with its path below the stage; None where the manifest names none.
+
+    A stage that names no model to start from starts from the pipeline's.
+    """
+    if stage.evaluate is None and stage.model is None:
+        yield MODEL, spec.model
+    yield from ((use.field, use.source) for use in uses.models(stage))
 
 
 def base_of(source: ModelSource | BaseModelSource) -> BaseModel | None:

@@ -5,6 +5,8 @@
     TrainerError                 exit code of its class
     ├── DataError                rows are wrong; no retry helps
     ├── ConfigurationError       an option is wrong; no retry helps
+    ├── FunctionError            a reward function of the user's failed
+    ├── GuardError               the training was ruining the model and was stopped
     ├── UnavailableError         the hub or another service did not answer
     ├── StorageError             the workspace is full, read-only or torn
     ├── CommunicationError       a peer was lost or a collective timed out
@@ -50,6 +52,18 @@ class ConfigurationError(TrainerError):
     """An option is wrong, by itself or for this model or device."""
 
     exit_code = ExitCode.CONFIGURATION_ERROR
+
+
+class FunctionError(TrainerError):
+    """A reward function of the user's, or the service behind it, failed."""
+
+    exit_code = ExitCode.FUNCTION_ERROR
+
+
+class GuardError(TrainerError):
+    """The numbers of a training say that it is ruining the model."""
+
+    exit_code = ExitCode.STOPPED_BY_GUARD
 
 
 class UnavailableError(TrainerError):

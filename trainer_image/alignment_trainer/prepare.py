@@ -20,7 +20,7 @@ from .data.stage import prepare_stage
 from .exceptions import ConfigurationError, DataError, StorageError, TrainerError, UnavailableError
 from .models import chat_template
 from .models.tokenizer import load_tokenizer
-from .prepared import EvaluationModels, Prepared
+from .prepared import Prepared
 from .registry import check_options
 
 _log = logging.getLogger(__name__)
@@ -86,11 +86,12 @@ class _Preparation:
             self._errors.append(ConfigurationError(f"options of stage {stage.name} are wrong", problems))
 
     def _fetch_models(self, stage: Stage, path: str) -> None:
-        for field, source in base_models.sources(stage, self._spec, path):
+        for below, source in base_models.sources(stage, self._spec):
             if source is None:
                 message = f"stage {stage.name} has no model to start from: set spec.model or {path}.model"
-                self._errors.append(ConfigurationError(message, [Problem(field=field, message=message)]))
+                self._errors.append(ConfigurationError(message, [Problem(field="spec.model", message=message)]))
                 continue
+            field = "spec.model" if source is self._spec.model else f"{path}.{below}"
             base = base_models.base_of(source)
             if base is None or base in self._folders:
                 continue
@@ -160,20 +161,16 @@ class _Preparation:
         return self._layout.relative(self._layout.stage(getattr(source, "from_stage", "")).model)
 
     def _prepared(self, data: dict[str, DataStatus]) -> Prepared:
-        models: dict[str, str] = {}
-        evaluations: dict[str, EvaluationModels] = {}
-        for stage in self._spec.stages:
-            if stage.evaluate is not None:
-                judges = {j.name: self._folder(j.reward_model) for j in stage.evaluate.judges if j.reward_model}
-                evaluations[stage.name] = EvaluationModels(
-                    candidate=self._folder(stage.evaluate.candidate),
-                    baseline=self._folder(stage.evaluate.baseline),
-                    judges=judges,
-                )
-            elif (source := stage.model or self._spec.model) is not None:
-                models[stage.name] = self._folder(source)
+        models = {
+            stage.name: {
+                field: self._folder(source)
+                for field, source in base_models.sources(stage, self._spec)
+                if source is not None
+            }
+            for stage in self._spec.stages
+        }
         ordered = {stage.name: data[stage.name] for stage in self._spec.stages}
-        return Prepared(models=models, evaluations=evaluations, data=ordered)
+        return Prepared(models=models, data=ordered)
 
 
 def combined(errors: Sequence[TrainerError]) -> TrainerError:

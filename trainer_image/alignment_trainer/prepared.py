@@ -13,19 +13,13 @@ from alignment_api.v1alpha1.base import ApiModel
 from .files import write_atomically
 
 
-class EvaluationModels(ApiModel):
-    """Models of an evaluate stage; folders relative to the workspace."""
-
-    candidate: str
-    baseline: str
-    judges: dict[str, str] = Field(default_factory=dict, description="Judge name -> reward model.")
-
-
 class Prepared(ApiModel):
     """Content of ``prepared.json``, written once every stage is known to be sound."""
 
-    models: dict[str, str] = Field(description="Training stage -> folder of the model it starts from.")
-    evaluations: dict[str, EvaluationModels] = Field(default_factory=dict, description="Evaluate stage -> its models.")
+    models: dict[str, dict[str, str]] = Field(
+        description="Stage -> path of a model below the stage, such as `model` or `evaluate.candidate` -> its folder, "
+        "relative to the workspace."
+    )
     data: dict[str, DataStatus] = Field(default_factory=dict, description="Stage -> numbers of its data.")
 
     @classmethod

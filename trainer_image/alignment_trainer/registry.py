@@ -6,7 +6,6 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
 
 from alignment_api.contract import Problem
@@ -43,19 +42,12 @@ class MethodModule(Protocol):
         """The TRL trainer, ready to train."""
 
 
-_MODULES: Final = MappingProxyType(
-    {
-        Method.SFT: "alignment_trainer.methods.sft",
-        Method.REWARD: "alignment_trainer.methods.reward",
-        Method.DPO: "alignment_trainer.methods.dpo",
-    }
-)
 _CHECKING_DEVICE: Final = Device(Accelerator.CPU, 1)
 
 
 def method_module(method: Method) -> MethodModule:
     """The module of a training method; importing it does not yet import TRL."""
-    return cast(MethodModule, importlib.import_module(_MODULES[method]))
+    return cast(MethodModule, importlib.import_module(f"alignment_trainer.methods.{method.value}"))
 
 
 def build_config(stage: Stage, runtime: Runtime, *, output_dir: Path, device: Device, evaluates: bool) -> Any:

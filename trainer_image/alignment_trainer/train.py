@@ -18,7 +18,7 @@ from alignment_api.contract import JobLayout, RunConfig, TrainerPhase
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Stage
 
-from . import checkpoints, device, distributed, trl_imports
+from . import base_models, checkpoints, device, distributed, trl_imports
 from .callbacks.checkpoint import CheckpointCallback
 from .callbacks.finished import FinishedCallback, NothingLeftToTrain
 from .callbacks.preemption import PreemptionCallback
@@ -57,7 +57,7 @@ def train(config: RunConfig, layout: JobLayout, stage: Stage, attempt: int) -> O
     machine = device.detect()
     folders = layout.stage(stage.name)
     own = folders.attempt(attempt)
-    base = str(layout.workspace / Prepared.load(layout).models[stage.name])
+    base = str(layout.workspace / Prepared.load(layout).models[stage.name][base_models.MODEL])
     files = RunFiles.of_this_process()
     process = distributed.join_gang(machine, runtime)
     trl_config = build_config(

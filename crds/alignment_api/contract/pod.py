@@ -24,7 +24,7 @@ CONFIG_FILE: Final = Path("/etc/alignment/job.json")
 """The job's RunConfig, from a ConfigMap."""
 
 CONFIG_MAPS_MOUNT: Final = Path("/etc/alignment/config-maps")
-"""ConfigMap datasets are mounted into the Prepare Pod as ``<name>/<key>`` below this folder."""
+"""ConfigMaps are mounted as ``<name>/<key>`` below this folder: datasets and reward functions."""
 
 PROGRESS_PORT: Final = 8080
 """The supervisor's HTTP port: /progress /history /metrics /healthz."""
@@ -48,9 +48,9 @@ class RunConfig(ApiModel):
 
 
 def token_variable(reference: SecretKeyReference) -> str:
-    """Name of the environment variable that holds a hub token in the Prepare Pod.
+    """Name of the environment variable that holds the value of a key of a Secret.
 
-    One variable per (Secret, key), so that a model and a dataset may need different tokens.
+    One variable per (Secret, key), so that a model and a dataset may need different ones.
     """
     digest = hashlib.sha256(f"{reference.name}/{reference.key}".encode()).hexdigest()[:8]
-    return f"ALIGNMENT_HUB_TOKEN_{digest.upper()}"
+    return f"ALIGNMENT_SECRET_{digest.upper()}"

@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from ..v1alpha1.base import ApiModel, CelRule, one_of_message
+from .descriptions import MODEL, describe_once
 
 Schema = dict[str, Any]
 
@@ -63,6 +64,7 @@ _REWRITTEN_KEYWORDS = frozenset(
         "items",
         _INT_OR_STRING,
         _LIST_MAP_KEY,
+        MODEL,
     }
 )
 
@@ -75,6 +77,7 @@ class ApiJsonSchema(GenerateJsonSchema):
         json_schema = super().model_schema(schema)
         model = schema["cls"]
         if issubclass(model, ApiModel):
+            json_schema[MODEL] = model.__name__
             rules = [{"rule": rule.rule, "message": rule.message} for rule in api_server_rules(model)]
             if rules:
                 json_schema[_RULES] = rules
@@ -110,14 +113,16 @@ def json_schema(model: type[ApiModel]) -> Schema:
 
 
 def structural_schema(model: type[ApiModel]) -> Schema:
-    """The structural schema of ``model``, without references.
+    """The structural schema of ``model``, without references, each model described where it occurs first.
 
     Raises:
         ValueError: a field's type has no counterpart in a structural schema; the message names keyword and schema.
     """
     root = json_schema(model)
     definitions: Mapping[str, Schema] = root.pop("$defs", {})
-    return structural(root, definitions)
+    result = structural(root, definitions)
+    describe_once(result)
+    return result
 
 
 def structural(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
@@ -130,6 +135,8 @@ def structural(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
     result: Schema = {key: _integral(node[key]) for key in _SAME_KEYWORDS if key in node}
     if result.get("default", ...) is None:
         del result["default"]  # null stands for absence, which needs no default
+    if MODEL in node:
+        result[MODEL] = node[MODEL]
     if "const" in node:
         result["enum"] = [node["const"]]
     if node.get(_INT_OR_STRING):

@@ -3,6 +3,8 @@
 from .alignment_job import (
     GROUP,
     KIND,
+    LANGUAGE_MODEL_METHODS,
+    ONLINE_METHODS,
     PLURAL,
     SHORT_NAME,
     TRAINING_METHODS,
@@ -12,8 +14,9 @@ from .alignment_job import (
     Method,
     Stage,
 )
-from .dataset import Dataset, DatasetFormat
+from .dataset import Dataset, DatasetFormat, DatasetSource
 from .evaluation import Evaluate, Gate, GateMetric, Judge
+from .guard import Guard
 from .model import BaseModelSource, ModelSource, Tokenizer
 from .runtime import Runtime
 from .status import (
@@ -39,6 +42,8 @@ from .training import Adapter, Training
 __all__ = [
     "GROUP",
     "KIND",
+    "LANGUAGE_MODEL_METHODS",
+    "ONLINE_METHODS",
     "PLURAL",
     "SHORT_NAME",
     "TERMINAL_JOB_PHASES",
@@ -57,10 +62,12 @@ __all__ = [
     "DataStatus",
     "Dataset",
     "DatasetFormat",
+    "DatasetSource",
     "Evaluate",
     "Gate",
     "GateMetric",
     "GateStatus",
+    "Guard",
     "JobPhase",
     "Judge",
     "Method",

@@ -10,7 +10,8 @@ from pydantic import Field
 from .base import ApiModel, CelRule, StageName, set_members
 from .dataset import Dataset
 from .evaluation import Evaluate
-from .methods import Dpo, RewardModelling, Sft
+from .guard import Guard
+from .methods import Cpo, Dpo, Grpo, Kto, OnlineMethod, Orpo, Ppo, RewardModelling, Rloo, Sft, SimPo
 from .model import BaseModelSource, ModelSource, Tokenizer
 from .run_policy import RunPolicy
 from .runtime import Prepare, Runtime, Workspace
@@ -30,10 +31,21 @@ class Method(StrEnum):
     SFT = "sft"
     REWARD = "reward"
     DPO = "dpo"
+    KTO = "kto"
+    ORPO = "orpo"
+    CPO = "cpo"
+    SIMPO = "simpo"
+    GRPO = "grpo"
+    RLOO = "rloo"
+    PPO = "ppo"
     EVALUATE = "evaluate"
 
 
-TRAINING_METHODS = frozenset({Method.SFT, Method.REWARD, Method.DPO})
+TRAINING_METHODS = frozenset(Method) - {Method.EVALUATE}
+LANGUAGE_MODEL_METHODS = TRAINING_METHODS - {Method.REWARD}
+"""Methods whose stage produces a language model."""
+ONLINE_METHODS = frozenset({Method.GRPO, Method.RLOO, Method.PPO})
+"""Methods that learn from their own responses to prompts."""
 
 
 class Stage(ApiModel):
@@ -43,8 +55,10 @@ class Stage(ApiModel):
     list_map_key: ClassVar[str | None] = "name"
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
-            "!has(self.evaluate) || (!has(self.adapter) && !has(self.model) && !has(self.trainerArgs))",
-            "an evaluate stage takes no adapter, model or trainerArgs: it names its models as candidate and baseline",
+            "!has(self.evaluate) || (!has(self.adapter) && !has(self.model) && !has(self.trainerArgs) && "
+            "!has(self.guard))",
+            "an evaluate stage takes no adapter, model, trainerArgs or guard: it names its models as candidate and "
+            "baseline",
         ),
         CelRule(
             "has(self.evaluate) || !has(self.dataset) || !has(self.dataset.heldOutFromStage)",
@@ -60,6 +74,13 @@ class Stage(ApiModel):
     sft: Sft | None = Field(default=None, description="Supervised fine-tuning.")
     reward: RewardModelling | None = Field(default=None, description="Train a reward model.")
     dpo: Dpo | None = Field(default=None, description="Direct preference optimization.")
+    kto: Kto | None = Field(default=None, description="Kahneman-Tversky optimization.")
+    orpo: Orpo | None = Field(default=None, description="Odds-ratio preference optimization.")
+    cpo: Cpo | None = Field(default=None, description="Contrastive preference optimization.")
+    simpo: SimPo | None = Field(default=None, description="Simple preference optimization.")
+    grpo: Grpo | None = Field(default=None, description="Group-relative policy optimization.")
+    rloo: Rloo | None = Field(default=None, description="REINFORCE leave-one-out.")
+    ppo: Ppo | None = Field(default=None, description="Proximal policy optimization.")
     evaluate: Evaluate | None = Field(default=None, description="Compare two models and decide on promotion.")
     adapter: Adapter | None = Field(default=None, description="Train an adapter. Unset: all weights are trained.")
     training: Training = Field(default_factory=Training, description="Optimization settings.")
@@ -67,6 +88,9 @@ class Stage(ApiModel):
         default=None,
         description="Further options of the method's TRL config class, by TRL's names. Unknown names are refused by "
         "Prepare; so are options that have a field of their own here.",
+    )
+    guard: Guard | None = Field(
+        default=None, description="When the training is stopped as ruined. Unset: by the method's defaults."
     )
     runtime: Runtime | None = Field(
         default=None, description="The stage's gang, replacing the job's `spec.runtime` as a whole."
@@ -76,6 +100,11 @@ class Stage(ApiModel):
     def method(self) -> Method:
         """The one method this stage is of."""
         return Method(set_members(self, self.one_of)[0])
+
+    @property
+    def online(self) -> OnlineMethod | None:
+        """The stage's method if it is one that learns from its own responses."""
+        return self.grpo or self.rloo or self.ppo
 
 
 _IMMUTABLE = ("model", "tokenizer", "workspace", "runtime", "prepare", "stages")

@@ -84,6 +84,12 @@ class LoraAdapter(ApiModel):
     rank: Annotated[int, Field(ge=1, le=1024)] = Field(default=16, description="Rank r of the update.")
     alpha: Annotated[float, Field(gt=0, le=4096)] = Field(default=32, description="Scaling: the update is alpha/r B A.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="Dropout before A.")
+    dora: bool = Field(
+        default=False, description="Learn magnitude and direction apart (DoRA: Liu et al., 2024, arXiv:2402.09353)."
+    )
+    rank_stabilized: bool = Field(
+        default=False, description="Scale by alpha/sqrt(r) instead of alpha/r (rsLoRA, arXiv:2312.03732)."
+    )
     target_modules: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] | None = Field(
         default=None, description="Names of the modules to adapt. Unset: all linear layers but the output head."
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from alignment_api.contract import PROGRESS_PORT, JobReference
-from alignment_api.v1alpha1 import AlignmentJobSpec, Runtime, Stage
+from alignment_api.v1alpha1 import AlignmentJobSpec, Runtime, Stage, uses
 
 from ..planning.observed import Settings
+from .inputs import config_map_volumes, secret_variables
 from .metadata import gang_labels, gang_name, gang_selector, object_metadata, rendezvous_host, rendezvous_service_name
 from .pod import PodParts, build_pod_template
 
@@ -41,7 +42,8 @@ def build_gang_job(
         template=runtime.pod_template,
         image=runtime.image or settings.trainer_image,
         resources=runtime.resources,
-        volumes=_shared_memory(runtime),
+        environment=secret_variables(uses.service_secrets(stage)),
+        volumes=[*_shared_memory(runtime), *config_map_volumes(uses.code_config_maps(stage))],
         container={
             "ports": [{"name": "http", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
             "readinessProbe": _READINESS_PROBE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alignment_api.v1alpha1 import AlignmentJobSpec
+from alignment_api.v1alpha1 import AlignmentJobSpec, uses
 
 from ..exceptions import NotFoundError
 from .client import Client
@@ -32,18 +32,16 @@ class References:
             found.append(missing_claim(claim.claim_name, namespace))
         config_maps: dict[str, dict[str, Any] | None] = {}
         for index, stage in enumerate(spec.stages):
-            if (reference := stage.dataset.config_map) is None:
-                continue
-            if reference.name not in config_maps:
-                config_maps[reference.name] = await self._get(CONFIG_MAP, namespace, reference.name)
-            content = config_maps[reference.name]
-            field = f"spec.stages[{index}].dataset.configMap"
-            if content is None:
-                found.append(
-                    (f"{field}.name", f"there is no ConfigMap {reference.name!r} in namespace {namespace}: create it")
-                )
-            elif (message := missing_key(reference.name, reference.key, content)) is not None:
-                found.append((f"{field}.key", message))
+            for use in (*uses.data_config_maps(stage), *uses.code_config_maps(stage)):
+                if use.name not in config_maps:
+                    config_maps[use.name] = await self._get(CONFIG_MAP, namespace, use.name)
+                content = config_maps[use.name]
+                field = f"spec.stages[{index}]"
+                if content is None:
+                    message = f"there is no ConfigMap {use.name!r} in namespace {namespace}: create it"
+                    found.append((f"{field}.{use.name_field}", message))
+                elif (problem := missing_key(use.name, use.key, content)) is not None:
+                    found.append((f"{field}.{use.key_field}", problem))
         return tuple(found)
 
     async def _get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:

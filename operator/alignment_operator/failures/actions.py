@@ -31,6 +31,8 @@ ACTION_OF_REASON: Final[dict[Reason, Action]] = {
     Reason.NO_PROGRESS: Action.RESTART_COUNTED,
     Reason.DATA_ERROR: Action.FAIL,
     Reason.CONFIGURATION_ERROR: Action.FAIL,
+    Reason.FUNCTION_ERROR: Action.FAIL,
+    Reason.STOPPED_BY_GUARD: Action.FAIL,
     Reason.OUT_OF_MEMORY: Action.FAIL,
     Reason.STORAGE_ERROR: Action.FAIL,
     Reason.TRAINER_ERROR: Action.FAIL,

@@ -234,9 +234,12 @@ def test_its_rights_end_where_its_work_ends(control_plane: ControlPlane, operato
         assert refused.value.status == 403, (method, path)
 
 
-def test_it_stops_at_once_when_told(operator_kubeconfig: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("after", [0, 0.005, 0.01, 0.02, 0.05, 0.5])
+def test_it_stops_at_once_when_told(operator_kubeconfig: Path, tmp_path: Path, after: float) -> None:
+    """At any instant since it is ready, also in the middle of the start of the watches."""
     operator = OperatorProcess(operator_kubeconfig, tmp_path / "log.jsonl").start()
-    assert operator.stop() == 0  # which waits 10 s, a third of the Pod's grace period
+    time.sleep(after)
+    assert operator.stop() == 0, operator.log.read_text()[-4000:]  # which waits 10 s, a third of the grace period
 
 
 def test_it_does_not_start_without_a_trainer_image() -> None:

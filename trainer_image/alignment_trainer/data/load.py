@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from alignment_api.contract import JobLayout, Problem
 from alignment_api.v1alpha1 import Dataset, DatasetFormat, Method
-from alignment_api.v1alpha1.dataset import INSTRUCTION_FORMATS, PREFERENCE_FORMATS
+from alignment_api.v1alpha1.dataset import INSTRUCTION_FORMATS
+from alignment_api.v1alpha1.validation.data import FORMATS_OF_METHOD
 
 from ..exceptions import DataError
 from . import sources
@@ -123,8 +124,9 @@ def _format_of(where: str, row: SourceRow, dataset: Dataset, method: Method, pat
 
 
 def _formats_for(method: Method) -> frozenset[DatasetFormat]:
-    formats = {Method.SFT: INSTRUCTION_FORMATS, Method.REWARD: PREFERENCE_FORMATS, Method.DPO: PREFERENCE_FORMATS}
-    return formats.get(method, frozenset(FORMATS))
+    if method is Method.EVALUATE:
+        return FORMATS_OF_METHOD[method] | INSTRUCTION_FORMATS  # of demonstrations it uses the prompts
+    return FORMATS_OF_METHOD[method]
 
 
 def _convert(value: SourceRow, name: DatasetFormat) -> tuple[Row | None, list[RowError]]:

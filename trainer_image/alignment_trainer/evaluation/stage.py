@@ -6,7 +6,7 @@ process. Prompts are dealt to the processes in batches; results are gathered on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
@@ -17,7 +17,7 @@ from alignment_api.v1alpha1.evaluation import Generation
 from .. import device, distributed
 from ..data import store
 from ..data.rows import Messages, Pair, Prompt
-from ..prepared import EvaluationModels, Prepared
+from ..prepared import Prepared
 from ..reporter import Reporter
 from ..run_files import RunFiles
 from . import report
@@ -66,7 +66,7 @@ def run(config: RunConfig, layout: JobLayout, stage: Stage, attempt: int) -> lis
     reward_models = sum(judge.reward_model is not None for judge in evaluate.judges)
     gang = Gang(process, reporter, total=2 * (len(prompts) * (1 + reward_models) + 2 * len(pairs)))
 
-    runner = _Runner(evaluate, Prepared.load(layout).evaluations[stage.name], config.spec.tokenizer, layout, gang)
+    runner = _Runner(evaluate, Prepared.load(layout).models[stage.name], config.spec.tokenizer, layout, gang)
     responses, gains = runner.run_models(prompts, pairs)
     scores = {
         judge.name: runner.judge(judge, position, prompts, responses) for position, judge in enumerate(evaluate.judges)
@@ -88,7 +88,7 @@ class _Runner:
     """Runs models over prompts, one model at a time."""
 
     def __init__(
-        self, evaluate: Evaluate, models: EvaluationModels, overrides: Tokenizer, layout: JobLayout, gang: Gang
+        self, evaluate: Evaluate, models: Mapping[str, str], overrides: Tokenizer, layout: JobLayout, gang: Gang
     ) -> None:
         self._evaluate = evaluate
         self._models = models
@@ -108,8 +108,9 @@ class _Runner:
         answered = [(pair.prompt, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
         responses: dict[str, list[Response]] = {}
         margins: dict[str, list[float]] = {}
-        for side, folder in zip(SIDES, (self._models.candidate, self._models.baseline), strict=True):
-            model = LanguageModel(str(self._layout.workspace / folder), self._overrides, self._gang.device)
+        for side in SIDES:
+            folder = self._layout.workspace / self._models[f"evaluate.{side}"]
+            model = LanguageModel(str(folder), self._overrides, self._gang.device)
             responses[side] = self._gang.share(prompts, settings.batch_size, partial(_respond, model, settings))
             sums = self._gang.share(answered, settings.batch_size, partial(_log_probabilities, model))
             margins[side] = [chosen - rejected for chosen, rejected in zip(sums[::2], sums[1::2], strict=True)]
@@ -127,8 +128,9 @@ class _Runner:
             raise ValueError(f"judge {judge.name} has no member")
         # Another stage's model was exported with the job's tokenizer; a model from elsewhere brings its own.
         overrides = self._overrides if judge.reward_model.from_stage is not None else Tokenizer()
-        folder = str(self._layout.workspace / self._models.judges[judge.name])
-        model = RewardModel(folder, overrides, self._gang.device, f"evaluate.judges[{position}].rewardModel")
+        field = f"evaluate.judges[{position}].rewardModel"
+        folder = str(self._layout.workspace / self._models[field])
+        model = RewardModel(folder, overrides, self._gang.device, field)
         size = self._evaluate.generation.batch_size
         return {
             side: self._gang.share(

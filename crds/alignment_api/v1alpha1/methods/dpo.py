@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..base import ApiModel
+from ..base import ApiModel, CelRule
+from ..model import ModelSource
+from .common import Beta, MaxLength, ReferenceSync, Truncation, Weight
 
 
 class DpoLossType(StrEnum):
@@ -34,29 +36,67 @@ class DpoLoss(ApiModel):
     """One term of the DPO loss."""
 
     type: DpoLossType = Field(default=DpoLossType.SIGMOID, description="The loss, by TRL's name.")
-    weight: Annotated[float, Field(gt=0, le=1000)] = Field(default=1.0, description="Weight in the sum of the terms.")
+    weight: Weight = Field(default=1.0, description="Weight in the sum of the terms.")
+
+
+class FDivergenceType(StrEnum):
+    """Divergences from the reference (f-DPO: Wang et al., 2023, arXiv:2309.16240)."""
+
+    REVERSE_KL = "reverseKl"
+    FORWARD_KL = "forwardKl"
+    JS_DIVERGENCE = "jsDivergence"
+    ALPHA_DIVERGENCE = "alphaDivergence"
+
+
+class FDivergence(ApiModel):
+    """How distance from the reference is measured."""
+
+    type: FDivergenceType = Field(default=FDivergenceType.REVERSE_KL, description="The divergence.")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.5, description="Alpha of `alphaDivergence`.")
 
 
 class Dpo(ApiModel):
     """Direct preference optimization (Rafailov et al., 2023, arXiv:2305.18290).
 
-    The reference model is the model the stage starts from; with an adapter it is the base under the adapter, and no
-    second copy is held.
+    The reference model is the model the stage starts from, unless `reference` names another; with an adapter it is the
+    base under the adapter, and no second copy is held.
     """
 
-    beta: Annotated[float, Field(gt=0, le=100)] = Field(
-        default=0.1, description="How strongly the policy is kept near the reference; larger is nearer."
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "!has(self.syncReference) || !self.precomputeReference",
+            "syncReference changes the reference, so its log-probabilities cannot be computed before: remove "
+            "syncReference or set precomputeReference to false",
+        ),
     )
+
+    beta: Beta = Field(default=0.1, description="How strongly the policy is kept near the reference; larger is nearer.")
     loss: Annotated[list[DpoLoss], Field(min_length=1, max_length=8)] = Field(
         default_factory=lambda: [DpoLoss()], description="Weighted sum of losses."
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
         default=0.0, description="Assumed probability that a preference label is wrong."
     )
-    max_length: Annotated[int, Field(ge=8, le=2**20)] = Field(
-        default=1024, description="Longest prompt and response together, in tokens; longer ones are cut at the end."
+    divergence: FDivergence = Field(
+        default_factory=FDivergence, description="How distance from the reference is measured."
+    )
+    length_desensitization: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Weight of the tokens by which the longer response exceeds the shorter one (alpha of LD-DPO, "
+        "arXiv:2409.06411); 1 is plain DPO. Unset: plain DPO.",
+    )
+    max_length: MaxLength = Field(
+        default=1024, description="Longest prompt and response together, in tokens; longer ones are cut."
+    )
+    truncation: Truncation = Field(default=Truncation.KEEP_START, description="Which end of a longer row is kept.")
+    reference: ModelSource | None = Field(
+        default=None,
+        description="Reference model. Unset: the model the stage starts from.",
     )
     precompute_reference: bool = Field(
         default=False,
         description="Compute the reference log-probabilities once before training instead of holding the reference.",
+    )
+    sync_reference: ReferenceSync | None = Field(
+        default=None, description="Let the reference follow the policy. Unset: it stays as it is."
     )

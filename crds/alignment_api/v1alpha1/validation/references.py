@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ...contract.summary import Problem
-from ..alignment_job import AlignmentJobSpec, Method, Stage
-from ..model import ModelSource
+from .. import uses
+from ..alignment_job import LANGUAGE_MODEL_METHODS, TRAINING_METHODS, AlignmentJobSpec, Method, Stage
+from ..uses import ModelKind
 
 
 class StageReference(NamedTuple):
@@ -27,26 +28,22 @@ class StageReference(NamedTuple):
     output: str
 
 
-_LANGUAGE_MODELS = frozenset({Method.SFT, Method.DPO})
-_REWARD_MODELS = frozenset({Method.REWARD})
-_WITH_DATA = frozenset({Method.SFT, Method.REWARD, Method.DPO})
+_ACCEPTS = {
+    ModelKind.LANGUAGE_MODEL: LANGUAGE_MODEL_METHODS,
+    ModelKind.REWARD_MODEL: frozenset({Method.REWARD}),
+    ModelKind.ANY: TRAINING_METHODS,
+}
 
 
 def stage_references(stage: Stage) -> Iterator[StageReference]:
     """Every reference from ``stage`` to another stage."""
-
-    def of(field: str, source: ModelSource | None, accepts: frozenset[Method], output: str) -> Iterator[StageReference]:
-        if source is not None and source.from_stage is not None:
-            yield StageReference(f"{field}.fromStage", source.from_stage, accepts, output)
-
-    yield from of("model", stage.model, _LANGUAGE_MODELS, "a language model")
+    for use in uses.models(stage):
+        if use.source.from_stage is not None:
+            yield StageReference(f"{use.field}.fromStage", use.source.from_stage, _ACCEPTS[use.kind], use.kind.value)
     if stage.dataset.held_out_from_stage is not None:
-        yield StageReference("dataset.heldOutFromStage", stage.dataset.held_out_from_stage, _WITH_DATA, "held-out rows")
-    if stage.evaluate is not None:
-        yield from of("evaluate.candidate", stage.evaluate.candidate, _LANGUAGE_MODELS, "a language model")
-        yield from of("evaluate.baseline", stage.evaluate.baseline, _LANGUAGE_MODELS, "a language model")
-        for index, judge in enumerate(stage.evaluate.judges):
-            yield from of(f"evaluate.judges[{index}].rewardModel", judge.reward_model, _REWARD_MODELS, "a reward model")
+        yield StageReference(
+            "dataset.heldOutFromStage", stage.dataset.held_out_from_stage, TRAINING_METHODS, "held-out rows"
+        )
 
 
 def dependencies(stage: Stage) -> tuple[str, ...]:

@@ -1,0 +1,118 @@
+"""What a stage names outside of itself: models, ConfigMaps and Secrets, each with its path below the stage.
+
+The one list from which validation, the operator's Pods and Prepare's downloads are made: a member that can name a
+model is added here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from .alignment_job import Stage
+from .model import ModelSource, SecretKeyReference
+
+
+class ModelKind(Enum):
+    """What a model is used as."""
+
+    LANGUAGE_MODEL = "a language model"
+    REWARD_MODEL = "a reward model"
+    ANY = "a model"
+
+
+class ModelUse(NamedTuple):
+    """A model that a stage uses.
+
+    Attributes:
+        field: path below the stage, such as ``dpo.reference``.
+        source: where the model comes from.
+        kind: what it is used as.
+    """
+
+    field: str
+    source: ModelSource
+    kind: ModelKind
+
+
+class ConfigMapUse(NamedTuple):
+    """A key of a ConfigMap that a stage reads.
+
+    Attributes:
+        name: name of the ConfigMap.
+        key: its key.
+        name_field: path of the name below the stage.
+        key_field: path of the key below the stage.
+    """
+
+    name: str
+    key: str
+    name_field: str
+    key_field: str
+
+
+def models(stage: Stage) -> Iterator[ModelUse]:
+    """Every model that the stage names."""
+
+    def of(field: str, source: ModelSource | None, kind: ModelKind) -> Iterator[ModelUse]:
+        if source is not None:
+            yield ModelUse(field, source, kind)
+
+    language, reward = ModelKind.LANGUAGE_MODEL, ModelKind.REWARD_MODEL
+    yield from of("model", stage.model, language)
+    if stage.dpo is not None:
+        yield from of("dpo.reference", stage.dpo.reference, language)
+    if stage.kto is not None:
+        yield from of("kto.reference", stage.kto.reference, language)
+    if stage.online is not None:
+        for index, term in enumerate(stage.online.rewards):
+            yield from of(f"{stage.method}.rewards[{index}].rewardModel", term.reward_model, reward)
+    if stage.ppo is not None:
+        yield from of("ppo.value.model", stage.ppo.value.model, ModelKind.ANY)
+    if stage.evaluate is not None:
+        yield from of("evaluate.candidate", stage.evaluate.candidate, language)
+        yield from of("evaluate.baseline", stage.evaluate.baseline, language)
+        for index, judge in enumerate(stage.evaluate.judges):
+            yield from of(f"evaluate.judges[{index}].rewardModel", judge.reward_model, reward)
+
+
+def data_config_maps(stage: Stage) -> Iterator[ConfigMapUse]:
+    """The ConfigMaps that the stage's data comes from; Prepare alone reads them."""
+    for path, source in stage.dataset.sources():
+        if source.config_map is not None:
+            field = ".".join(part for part in ("dataset", path, "configMap") if part)
+            reference = source.config_map
+            yield ConfigMapUse(reference.name, reference.key, f"{field}.name", f"{field}.key")
+
+
+def code_config_maps(stage: Stage) -> Iterator[ConfigMapUse]:
+    """The ConfigMaps with functions of the user's, which Prepare and the gang run."""
+    for index, term in enumerate(stage.online.rewards if stage.online is not None else ()):
+        if term.python is not None:
+            field = f"{stage.method}.rewards[{index}].python"
+            yield ConfigMapUse(term.python.config_map, term.python.key, f"{field}.configMap", f"{field}.key")
+
+
+def download_secrets(stage: Stage) -> Iterator[SecretKeyReference]:
+    """Keys of Secrets that downloads of the stage's models and data need; Prepare alone gets them."""
+    for use in models(stage):
+        if use.source.hugging_face is not None and use.source.hugging_face.token_secret_ref is not None:
+            yield use.source.hugging_face.token_secret_ref
+    for _, source in stage.dataset.sources():
+        if source.hugging_face is not None and source.hugging_face.token_secret_ref is not None:
+            yield source.hugging_face.token_secret_ref
+        if source.s3 is not None and source.s3.credentials_secret is not None:
+            for key in S3_CREDENTIALS:
+                yield SecretKeyReference(name=source.s3.credentials_secret, key=key)
+
+
+S3_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Keys of a Secret with credentials of an S3-compatible store."""
+
+
+def service_secrets(stage: Stage) -> Iterator[SecretKeyReference]:
+    """Keys of Secrets for services that rewards ask: in Prepare, for the dry run, and in the gang."""
+    for term in stage.online.rewards if stage.online is not None else ():
+        if term.http is not None and term.http.token_secret_ref is not None:
+            yield term.http.token_secret_ref
