@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..ports import free_ports
+
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-_START_SECONDS = 60
+_START_SECONDS = 180
 
 
 class ApiError(Exception):
@@ -117,7 +118,7 @@ def running_control_plane(directory: Path, kube: Path) -> Iterator[ControlPlane]
         directory: for data, certificates and logs; must be empty.
         kube: the program that is all Kubernetes components.
     """
-    etcd_port, peer_port, api_port, controllers_port = _free_ports(4)
+    etcd_port, peer_port, api_port, controllers_port = free_ports(4)
     etcd = f"http://127.0.0.1:{etcd_port}"
     peer = f"http://127.0.0.1:{peer_port}"
     certificates = directory / "certificates"
@@ -207,11 +208,3 @@ def _wait_ready(plane: ControlPlane) -> None:
                 log = (plane.directory / "kube-apiserver.log").read_text()[-2000:]
                 raise TimeoutError(f"the API server is not ready: {error}\n{log}") from error
         time.sleep(0.1)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 from alignment_api.contract import JobLayout, JobReference, RunConfig, Summary
 from alignment_api.v1alpha1 import AlignmentJobSpec, Method, uses
 
+from ..ports import free_port
 from . import tiny
 
 # Steps of tiny models are shorter than dealing them out to threads; read when torch is imported.
@@ -38,13 +38,6 @@ TRAINING = {
     "loggingSteps": 1,
     "checkpoint": {"everySteps": 2, "keep": 2},
 }
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def training_pids(supervisor: int) -> list[int]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .conftest import free_port
+from ..ports import free_port
 
 _SCRIPT = Path(__file__).with_name("plain_dpo.py")
 

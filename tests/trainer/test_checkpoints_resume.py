@@ -16,8 +16,9 @@ from alignment_api.contract import Summary
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Method
 
+from ..ports import free_port
 from . import tiny
-from .conftest import TRAINING, Pod, Workspace, free_port, stage_of, training_pids, workspace_in
+from .conftest import TRAINING, Pod, Workspace, stage_of, training_pids, workspace_in
 from .plain_run import run_plain_dpo
 
 STEPS = 30

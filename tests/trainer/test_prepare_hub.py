@@ -14,7 +14,7 @@ from alignment_api.v1alpha1.model import HuggingFaceModel
 from alignment_trainer import base_models
 from alignment_trainer.exceptions import ConfigurationError, TrainerError, UnavailableError
 
-from .conftest import free_port
+from ..ports import free_port
 
 LAYOUT_JOB = JobReference(namespace="team", name="job", uid="0123456789")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from ...ports import free_port
 from ..client import Kubectl
 from ..control_plane import ControlPlane
 
@@ -65,7 +65,7 @@ class OperatorProcess:
 
     def start(self) -> OperatorProcess:
         """Start it and return when it is ready."""
-        self.port = _free_port()
+        self.port = free_port()
         environment = {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
@@ -122,10 +122,3 @@ def wait_until(what: str, check: Callable[[], object], seconds: float = 15) -> f
         assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
         time.sleep(0.05)
     return time.monotonic() - start
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
