@@ -77,7 +77,7 @@ class OperatorProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "alignment_operator"], env=environment, stdout=output, stderr=output
             )
-        wait_until("the operator is ready", lambda: self._answers("readyz"), 30)
+        wait_until("the operator is ready", lambda: self._answers("readyz"))
         return self
 
     def kill(self) -> None:
@@ -90,7 +90,7 @@ class OperatorProcess:
         """Ask it to end; returns its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def metrics(self) -> str:
         """What it shows to Prometheus."""
@@ -115,7 +115,7 @@ class OperatorProcess:
             return answer.read().decode()
 
 
-def wait_until(what: str, check: Callable[[], object], seconds: float = 15) -> float:
+def wait_until(what: str, check: Callable[[], object], seconds: float = 60) -> float:
     """Wait until ``check`` gives something true; returns how many seconds it took."""
     start = time.monotonic()
     while not check():
