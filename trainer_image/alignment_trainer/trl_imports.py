@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 
@@ -45,6 +46,73 @@ def dpo_trainer() -> type[Any]:
     from trl.trainer.dpo_trainer import DPOTrainer
 
     return DPOTrainer  # type: ignore[no-any-return]
+
+
+def kto_config() -> type[Any]:
+    """TRL's ``KTOConfig``."""
+    from trl.trainer.kto_config import KTOConfig
+
+    return KTOConfig  # type: ignore[no-any-return]
+
+
+def kto_trainer() -> type[Any]:
+    """TRL's ``KTOTrainer``."""
+    from trl.trainer.kto_trainer import KTOTrainer
+
+    return KTOTrainer  # type: ignore[no-any-return]
+
+
+def orpo_config() -> type[Any]:
+    """TRL's ``ORPOConfig``."""
+    with _experimental():
+        from trl.experimental.orpo import ORPOConfig
+
+    return ORPOConfig  # type: ignore[no-any-return]
+
+
+def orpo_trainer() -> type[Any]:
+    """TRL's ``ORPOTrainer``."""
+    with _experimental():
+        from trl.experimental.orpo import ORPOTrainer
+
+    return ORPOTrainer  # type: ignore[no-any-return]
+
+
+def cpo_config() -> type[Any]:
+    """TRL's ``CPOConfig``, of CPO and of SimPO."""
+    with _experimental():
+        from trl.experimental.cpo import CPOConfig
+
+    return CPOConfig  # type: ignore[no-any-return]
+
+
+def cpo_trainer() -> type[Any]:
+    """TRL's ``CPOTrainer``, of CPO and of SimPO."""
+    with _experimental():
+        from trl.experimental.cpo import CPOTrainer
+
+    return CPOTrainer  # type: ignore[no-any-return]
+
+
+def _experimental() -> AbstractContextManager[None]:
+    """Without the notice that these modules may change: the version of TRL is pinned, and tests hold its results."""
+    from trl.import_utils import suppress_experimental_warning
+
+    return suppress_experimental_warning()  # type: ignore[no-any-return]
+
+
+def load_language_model(folder: str, **options: Any) -> Any:
+    """The language model in ``folder``, as TRL's stable trainers load the one they train: in float32 by default."""
+    from trl.trainer.utils import create_model_from_path
+
+    return create_model_from_path(folder, **options)
+
+
+def common_prefix_length(ids: list[int], other_ids: list[int]) -> int:
+    """How many tokens two sequences begin with alike: where TRL lets a response start."""
+    from trl.data_utils import common_prefix_length as length
+
+    return int(length(ids, other_ids))
 
 
 def trained_tokens(trainer: Any) -> int:
