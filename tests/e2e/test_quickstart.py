@@ -17,22 +17,23 @@ pytestmark = pytest.mark.e2e
 _OPERATOR = "system:serviceaccount:alignment-system:alignment-operator"
 
 
+@pytest.fixture(scope="module")
+def watched(seeded: Namespace) -> Iterator[tuple[Object, Freshness, str]]:
+    """The finished job, what was seen of its progress, and what `kubectl wait` printed."""
+    manifest = example("quickstart/alignmentjob.yaml")
+    name = manifest["metadata"]["name"]
+    seeded.apply(manifest)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(
+            seeded.run, "wait", f"aj/{name}", "--for=condition=Complete", "--timeout=900s", timeout=930
+        )
+        freshness = Freshness(seeded, name)
+        job = freshness.watch_until_finished(timeout=900)
+        yield job, freshness, waiting.result(timeout=30)
+
+
 class TestQuickstart:
     """One run of the quickstart, watched while it goes and inspected when it is done."""
-
-    @pytest.fixture(scope="class")
-    def watched(self, seeded: Namespace) -> Iterator[tuple[Object, Freshness, str]]:
-        """The finished job, what was seen of its progress, and what `kubectl wait` printed."""
-        manifest = example("quickstart/alignmentjob.yaml")
-        name = manifest["metadata"]["name"]
-        seeded.apply(manifest)
-        with ThreadPoolExecutor() as pool:
-            waiting = pool.submit(
-                seeded.run, "wait", f"aj/{name}", "--for=condition=Complete", "--timeout=900s", timeout=930
-            )
-            freshness = Freshness(seeded, name)
-            job = freshness.watch_until_finished(timeout=900)
-            yield job, freshness, waiting.result(timeout=30)
 
     @pytest.mark.timeout(960)
     def test_is_promoted(self, watched: tuple[Object, Freshness, str]) -> None:

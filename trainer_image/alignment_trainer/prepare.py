@@ -52,7 +52,7 @@ def main(config: RunConfig, layout: JobLayout) -> Summary:
     except OSError as error:
         raise StorageError(f"the workspace cannot be used: {error}") from error
     data = [StageData(stage=name, data=status) for name, status in prepared.data.items()]
-    return Summary(exit_code=ExitCode.OK, message=f"{len(data)} stages are prepared", data=data)
+    return Summary(exit_code=ExitCode.OK, message="all data and options are sound", data=data)
 
 
 class _Preparation:
