@@ -94,6 +94,34 @@ def cpo_trainer() -> type[Any]:
     return CPOTrainer  # type: ignore[no-any-return]
 
 
+def grpo_config() -> type[Any]:
+    """TRL's ``GRPOConfig``."""
+    from trl.trainer.grpo_config import GRPOConfig
+
+    return GRPOConfig  # type: ignore[no-any-return]
+
+
+def grpo_trainer() -> type[Any]:
+    """TRL's ``GRPOTrainer``."""
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    return GRPOTrainer  # type: ignore[no-any-return]
+
+
+def rloo_config() -> type[Any]:
+    """TRL's ``RLOOConfig``."""
+    from trl.trainer.rloo_config import RLOOConfig
+
+    return RLOOConfig  # type: ignore[no-any-return]
+
+
+def rloo_trainer() -> type[Any]:
+    """TRL's ``RLOOTrainer``."""
+    from trl.trainer.rloo_trainer import RLOOTrainer
+
+    return RLOOTrainer  # type: ignore[no-any-return]
+
+
 def _experimental() -> AbstractContextManager[None]:
     """Without the notice that these modules may change: the version of TRL is pinned, and tests hold its results."""
     from trl.import_utils import suppress_experimental_warning
