@@ -78,8 +78,8 @@ def test_sft_of_all_weights(workspace: Workspace) -> None:
     summary = run_stage(workspace, Method.SFT, TWO_PROCESSES)
     check_training(workspace, summary, Method.SFT)
     resolved = json.loads(workspace.layout.stage("sft").attempt(1).resolved.read_text())
-    assert resolved["gradient_accumulation_steps"] == 1
-    assert resolved["learning_rate"] == 1e-3
+    assert resolved["options"]["gradient_accumulation_steps"] == {"value": 1, "by": "training.globalBatchSize"}
+    assert resolved["options"]["learning_rate"] == {"value": 1e-3, "by": "training.learningRate"}
 
 
 def test_sft_lora_with_packing_and_loss_on_assistant_turns(workspace: Workspace) -> None:

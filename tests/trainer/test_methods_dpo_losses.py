@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from alignment_api.contract import AttemptLayout
 from alignment_api.v1alpha1 import Method, Runtime, Stage
 from alignment_api.v1alpha1.methods import DpoLossType
 from alignment_trainer.device import Accelerator, Device
@@ -39,6 +40,8 @@ def trainer(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             model=str(tiny_model),
             tokenizer=AutoTokenizer.from_pretrained(str(tiny_model)),
             train_dataset=Dataset.from_list(tiny.preference_rows(4)),
+            attempt=AttemptLayout(output),
+            device="cpu",
         )
     )
 

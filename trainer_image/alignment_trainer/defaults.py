@@ -1,10 +1,13 @@
-"""Learning rates for stages that set none: good starts by method and by whether an adapter is trained."""
+"""TRL options that nobody set: good starts by method and by kind of adapter. What the trainer prefers to TRL is here.
+
+``trainerArgs`` overrides all of them; the learning rate has a field of its own.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from alignment_api.v1alpha1 import Method, Stage
+from alignment_api.v1alpha1 import Adapter, Method, Runtime, Stage
 
 _FULL: Final = {
     Method.SFT: 2e-5,
@@ -18,7 +21,9 @@ _FULL: Final = {
     Method.RLOO: 1e-6,
     Method.PPO: 1e-6,
 }
-_ADAPTER: Final = {
+"""Peak learning rates for all weights."""
+
+_LORA: Final = {
     Method.SFT: 2e-4,
     Method.REWARD: 1e-4,
     Method.DPO: 1e-5,
@@ -30,10 +35,34 @@ _ADAPTER: Final = {
     Method.RLOO: 1e-5,
     Method.PPO: 1e-5,
 }
+"""Peak learning rates for LoRA, whether or not the base is quantized."""
+
+_DORA_FACTOR: Final = 0.5
+"""DoRA's authors train at about half of LoRA's rate (arXiv:2402.09353, appendix)."""
 
 
-def learning_rate(stage: Stage) -> float:
-    """Peak learning rate of ``stage``: its own, else the method's good start."""
-    if stage.training.learning_rate is not None:
-        return stage.training.learning_rate
-    return (_ADAPTER if stage.adapter else _FULL)[stage.method]
+def learning_rate(method: Method, adapter: Adapter | None) -> float:
+    """Peak learning rate for a stage that sets none."""
+    if adapter is None:
+        return _FULL[method]
+    return _LORA[method] * (_DORA_FACTOR if adapter.lora.dora else 1.0)
+
+
+def options(stage: Stage, runtime: Runtime) -> dict[str, Any]:
+    """Options of the method's TRL config for what the manifest leaves open.
+
+    Args:
+        stage: a training stage.
+        runtime: the gang that runs it.
+    """
+    chosen: dict[str, Any] = {}
+    if stage.training.learning_rate is None:
+        chosen["learning_rate"] = learning_rate(stage.method, stage.adapter)
+    if stage.method is not Method.SFT:
+        # Policy and reference must give a response the same probability as long as their weights are equal, and a
+        # sampled response the same in sampling and in training.
+        chosen["disable_dropout"] = True
+    if stage.adapter and stage.training.gradient_checkpointing and runtime.deepspeed.zero_stage == 3:
+        # The other kind counts recomputed tensors, which ZeRO-3 has freed by then when the base is frozen.
+        chosen["gradient_checkpointing_kwargs"] = {"use_reentrant": True}
+    return chosen

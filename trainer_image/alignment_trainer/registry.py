@@ -39,7 +39,7 @@ class MethodModule(Protocol):
         """What is wrong with the stage's method member, at ``path`` in the manifest, beyond TRL's own checks."""
 
     def make_trainer(self, inputs: TrainerInputs) -> Any:
-        """The TRL trainer, ready to train."""
+        """The TRL trainer, ready to train; options that follow from the rows are put into ``inputs.config`` first."""
 
 
 _CHECKING_DEVICE: Final = Device(Accelerator.CPU, 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,16 +15,16 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import load_from_disk
 
-from alignment_api.contract import JobLayout, RunConfig, TrainerPhase
+from alignment_api.contract import AttemptLayout, CheckpointMark, JobLayout, RunConfig, StageLayout, TrainerPhase
 from alignment_api.exit_codes import ExitCode
-from alignment_api.v1alpha1 import Stage
+from alignment_api.v1alpha1 import ModelStatus, Stage
 
-from . import base_models, checkpoints, device, distributed, trl_imports
+from . import base_models, checkpoints, device, distributed, resolved, trl_imports
 from .callbacks.checkpoint import CheckpointCallback
 from .callbacks.finished import FinishedCallback, NothingLeftToTrain
 from .callbacks.preemption import PreemptionCallback
 from .callbacks.progress import ProgressCallback
-from .files import write_atomically
+from .device import Device
 from .methods.inputs import TrainerInputs
 from .models import adapter
 from .models.export import export_model
@@ -53,91 +54,135 @@ def train(config: RunConfig, layout: JobLayout, stage: Stage, attempt: int) -> O
     Raises:
         ConfigurationError: the tokenizer lacks what the stage needs.
     """
-    runtime = config.spec.runtime_of(stage)
     machine = device.detect()
-    folders = layout.stage(stage.name)
-    own = folders.attempt(attempt)
-    base = str(layout.workspace / Prepared.load(layout).models[stage.name][base_models.MODEL])
-    files = RunFiles.of_this_process()
-    process = distributed.join_gang(machine, runtime)
-    trl_config = build_config(
-        stage, runtime, output_dir=own.checkpoints, device=machine, evaluates=(folders.data / EVAL).is_dir()
-    )
-    reporter = Reporter(
-        files if process.is_local_main_process else None,
-        stage.name,
-        attempt,
-        own.metrics if process.is_main_process else None,
-    )
-    if process.is_main_process:
-        own.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_atomically(own.resolved, json.dumps(trl_config.to_dict(), indent=2, default=str))
-    rows = _private_copy(folders.data, own.root / "data", process)
-    resumed = _agree(checkpoints.newest(folders, attempt) if process.is_main_process else None)
+    process = distributed.join_gang(machine, config.spec.runtime_of(stage))
+    run = _Run(config, layout, stage, attempt, machine, process)
+    with ExitStack() as closing:
+        return run.to_its_end(closing)
 
-    progress = ProgressCallback(reporter, files)
-    preemption = PreemptionCallback(files)
-    saving = CheckpointCallback(
-        reporter, layout, stage.training.checkpoint.keep, resumed.mark(layout) if resumed else None
-    )
-    trainer = _make_trainer(stage, config, trl_config, base, rows, [preemption, saving, progress, FinishedCallback()])
-    progress.trainer = saving.trainer = trainer
-    if resumed is not None:
-        _log.info("resuming from step %d: %s", resumed.marker.step, resumed.folder)
-        trl_imports.set_trained_tokens(trainer, resumed.marker.tokens)
-        reporter.checkpoint(resumed.mark(layout))
-    try:
-        trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
-    except NothingLeftToTrain:
-        _log.info("all %d steps are done: exporting", trainer.state.max_steps)
-    if preemption.preempted:
-        return Outcome(
-            rank=process.process_index,
-            exit_code=ExitCode.PREEMPTED,
-            time=time.time(),
-            message=f"stopped at step {trainer.state.global_step} after a checkpoint",
-            checkpoint=saving.latest,
+
+@dataclass(frozen=True)
+class _Run:
+    """One process of an attempt at a stage."""
+
+    config: RunConfig
+    layout: JobLayout
+    stage: Stage
+    attempt: int
+    machine: Device
+    process: PartialState
+
+    @property
+    def folders(self) -> StageLayout:
+        return self.layout.stage(self.stage.name)
+
+    @property
+    def own(self) -> AttemptLayout:
+        return self.folders.attempt(self.attempt)
+
+    def to_its_end(self, closing: ExitStack) -> Outcome:
+        """Build, resume, train, export."""
+        main = self.process.is_main_process
+        files = RunFiles.of_this_process()
+        reporter = Reporter(
+            files if self.process.is_local_main_process else None,
+            self.stage.name,
+            self.attempt,
+            self.own.metrics if main else None,
         )
-    reporter.phase(TrainerPhase.EXPORTING)
-    model = export_model(trainer, stage, base, layout, own)
-    if process.is_main_process:
-        shutil.rmtree(rows, ignore_errors=True)
-    reporter.phase(TrainerPhase.FINISHED)
-    return Outcome(
-        rank=process.process_index, exit_code=ExitCode.OK, time=time.time(), checkpoint=saving.latest, model=model
-    )
+        if main:
+            self.own.checkpoints.mkdir(parents=True, exist_ok=True)
+        rows = self._private_copy_of_the_rows()
+        resumed = _agree(checkpoints.newest(self.folders, self.attempt) if main else None)
 
+        progress = ProgressCallback(reporter, files)
+        preemption = PreemptionCallback(files)
+        saving = CheckpointCallback(
+            reporter, self.layout, self.stage.training.checkpoint.keep, resumed.mark(self.layout) if resumed else None
+        )
+        inputs = self._inputs(rows, [preemption, saving, progress, FinishedCallback()], closing)
+        trainer = method_module(self.stage.method).make_trainer(inputs)
+        progress.trainer = saving.trainer = trainer
+        if main:
+            resolved.record(inputs, trainer.args, self.config, self.layout)
+        if resumed is not None:
+            _log.info("resuming from step %d: %s", resumed.marker.step, resumed.folder)
+            trl_imports.set_trained_tokens(trainer, resumed.marker.tokens)
+            reporter.checkpoint(resumed.mark(self.layout))
+        try:
+            trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+        except NothingLeftToTrain:
+            _log.info("all %d steps are done: exporting", trainer.state.max_steps)
+        if preemption.preempted:
+            message = f"stopped at step {trainer.state.global_step} after a checkpoint"
+            return self._outcome(ExitCode.PREEMPTED, saving.latest, message=message)
+        reporter.phase(TrainerPhase.EXPORTING)
+        model = export_model(trainer, self.stage, inputs.model, self.layout, self.own)
+        if main:
+            shutil.rmtree(rows, ignore_errors=True)
+        reporter.phase(TrainerPhase.FINISHED)
+        return self._outcome(ExitCode.OK, saving.latest, model=model)
 
-def _make_trainer(stage: Stage, config: RunConfig, trl_config: Any, base: str, rows: Path, callbacks: list[Any]) -> Any:
-    """The method's TRL trainer on the rows in ``rows``."""
-    method = method_module(stage.method)
-    return method.make_trainer(
-        TrainerInputs(
+    def _inputs(self, rows: Path, callbacks: list[Any], closing: ExitStack) -> TrainerInputs:
+        """What the stage's method builds its trainer from, with the rows in ``rows``."""
+        stage, held_out = self.stage, rows / EVAL
+        folders = Prepared.load(self.layout).models[stage.name]
+        models = {field: str(self.layout.workspace / folder) for field, folder in folders.items()}
+        base = models[base_models.MODEL]
+        return TrainerInputs(
             stage=stage,
-            config=trl_config,
+            config=build_config(
+                stage,
+                self.config.spec.runtime_of(stage),
+                output_dir=self.own.checkpoints,
+                device=self.machine,
+                evaluates=held_out.is_dir(),
+            ),
             model=base,
-            tokenizer=load_tokenizer(base, config.spec.tokenizer),
+            tokenizer=load_tokenizer(base, self.config.spec.tokenizer),
             train_dataset=load_from_disk(str(rows / TRAIN)),
-            eval_dataset=load_from_disk(str(rows / EVAL)) if (rows / EVAL).is_dir() else None,
-            peft_config=adapter.peft_config(stage.adapter, method.PEFT_TASK) if stage.adapter else None,
+            attempt=self.own,
+            device=self.process.device,
+            models=models,
+            eval_dataset=load_from_disk(str(held_out)) if held_out.is_dir() else None,
+            peft_config=adapter.peft_config(stage.adapter, method_module(stage.method).PEFT_TASK)
+            if stage.adapter
+            else None,
             quantization_config=adapter.quantization_config(stage.adapter) if stage.adapter else None,
             callbacks=callbacks,
+            closing=closing,
         )
-    )
 
+    def _private_copy_of_the_rows(self) -> Path:
+        """This attempt's copy of the prepared rows; files are shared by hard links where the volume can.
 
-def _private_copy(data: Path, copy: Path, process: PartialState) -> Path:
-    """This attempt's copy of the prepared rows; the files themselves are shared by hard links where the volume can.
+        Datasets caches what it computes beside the rows. In the attempt's own folder all ranks share those files, and
+        what TRL computes with the reference model, whose cache key does not tell one partitioned model from another,
+        can never be taken from another attempt or stage.
+        """
+        copy = self.own.root / "data"
+        if self.process.is_main_process:
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.folders.data, copy, copy_function=_link_or_copy)
+        self.process.wait_for_everyone()
+        return copy
 
-    Datasets caches what it computes beside the rows. In the attempt's own folder all ranks share those files, and what
-    TRL computes with the reference model, whose cache key does not tell one partitioned model from another, can never
-    be taken from another attempt or stage.
-    """
-    if process.is_main_process:
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(data, copy, copy_function=_link_or_copy)
-    process.wait_for_everyone()
-    return copy
+    def _outcome(
+        self,
+        exit_code: ExitCode,
+        checkpoint: CheckpointMark | None,
+        *,
+        message: str = "",
+        model: ModelStatus | None = None,
+    ) -> Outcome:
+        return Outcome(
+            rank=self.process.process_index,
+            exit_code=exit_code,
+            time=time.time(),
+            message=message,
+            checkpoint=checkpoint,
+            model=model,
+        )
 
 
 def _link_or_copy(source: str, target: str) -> str:

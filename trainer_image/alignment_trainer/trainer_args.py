@@ -12,7 +12,7 @@ from pydantic.errors import PydanticUserError
 
 from alignment_api.contract import Problem
 
-_PLAIN_OWNERS: Final = {
+PLAIN_OWNERS: Final = {
     "learning_rate": "training.learningRate",
     "lr_scheduler_type": "training.schedule",
     "warmup_steps": "training.warmupRatio",
@@ -37,7 +37,7 @@ _PLAIN_OWNERS: Final = {
 }
 """TRL's option -> the API field that is meant, for options that every method shares."""
 
-_TRAINER_OWNED: Final = frozenset(
+TRAINER_OWNED: Final = frozenset(
     {
         "output_dir",
         "use_cpu",
@@ -82,7 +82,7 @@ def check(
         method_owners: options that the method sets from its own API fields -> that field.
         path: path of ``trainerArgs`` in the manifest.
     """
-    owners = {**_PLAIN_OWNERS, **method_owners}
+    owners = {**PLAIN_OWNERS, **method_owners}
     known = {field.name for field in dataclasses.fields(config_class) if field.init}
     problems = []
     for name, value in arguments.items():
@@ -95,10 +95,10 @@ def check(
 def _refusal(name: str, known: set[str], owners: Mapping[str, str], class_name: str) -> str | None:
     if name in owners:
         return f"set {owners[name]} instead"
-    if name in _TRAINER_OWNED:
+    if name in TRAINER_OWNED:
         return "the trainer sets this itself: remove it"
     if name not in known:
-        nearest = difflib.get_close_matches(name, known - owners.keys() - _TRAINER_OWNED, n=1)
+        nearest = difflib.get_close_matches(name, known - owners.keys() - TRAINER_OWNED, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see TRL's documentation for its options"
         return f"{class_name} has no option {name}: {hint}"
     return None

@@ -8,7 +8,7 @@ from typing import Any, Final
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Runtime, Stage, Training
 
-from .defaults import learning_rate
+from . import defaults
 from .device import Device
 from .exceptions import ConfigurationError
 
@@ -52,9 +52,8 @@ def shared_arguments(
         evaluates: whether there are held-out rows.
     """
     training = stage.training
-    arguments: dict[str, Any] = {
+    arguments: dict[str, Any] = defaults.options(stage, runtime) | {
         "output_dir": str(output_dir),
-        "learning_rate": learning_rate(stage),
         "lr_scheduler_type": training.schedule.value,
         "warmup_steps": training.warmup_ratio,  # below 1 is a fraction of all steps
         "weight_decay": training.weight_decay,
@@ -78,6 +77,8 @@ def shared_arguments(
         "ddp_timeout": runtime.communication.timeout_seconds,
         "dataloader_pin_memory": not device.is_cpu,
     }
+    if training.learning_rate is not None:
+        arguments["learning_rate"] = training.learning_rate
     if training.max_steps is not None:
         arguments["max_steps"] = training.max_steps
     if evaluates:

@@ -23,6 +23,8 @@ def peft_config(adapter: Adapter, task: str) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
+        use_dora=lora.dora,
+        use_rslora=lora.rank_stabilized,
         target_modules=lora.target_modules or ALL_LINEAR,
         task_type=task,
     )
