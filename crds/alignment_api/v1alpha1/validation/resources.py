@@ -8,6 +8,7 @@ from ...contract.summary import Problem
 from ..alignment_job import TRAINING_METHODS, AlignmentJobSpec, Stage
 from ..base import parse_quantity
 from ..runtime import AccessMode, Resources, Runtime
+from . import online
 
 _GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 
@@ -21,7 +22,7 @@ def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
         field = f"spec.stages[{index}]"
         if stage.runtime is not None:
             yield from _runtime(f"{field}.runtime", stage.runtime)
-        if stage.method in TRAINING_METHODS:
+        if stage.method in TRAINING_METHODS and online.generations(stage) is None:
             yield from _batch(field, stage, spec.runtime_of(stage))
 
 
