@@ -41,8 +41,8 @@ def problems(
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
 def test_a_group_that_does_not_fill_the_batch(method: str) -> None:
     assert problems(8, 20, 1, 4, method) == {
-        "training.globalBatchSize": f"20 responses are not a multiple of {method}.generations 8 and of microBatchSize 1 "
-        "x nodes 1 x processesPerNode 4 = 4: use 16 or 24, or change one of the factors"
+        "training.globalBatchSize": f"20 responses are not a multiple of {method}.generations 8 and of microBatchSize "
+        "1 x nodes 1 x processesPerNode 4 = 4: use 16 or 24, or change one of the factors"
     }
 
 
