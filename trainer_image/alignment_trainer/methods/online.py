@@ -60,7 +60,6 @@ def options(stage: Stage) -> dict[str, Any]:
         "generation_batch_size": stage.training.global_batch_size,
         "num_generations_eval": 1,
         "remove_unused_columns": False,  # the reward functions read them
-        "disable_dropout": True,  # probabilities of one response are compared between forward passes
     }
 
 

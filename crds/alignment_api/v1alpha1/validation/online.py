@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from ...contract.summary import Problem
 from ..alignment_job import AlignmentJobSpec, Stage
@@ -59,7 +60,7 @@ def _batches(field: str, stage: Stage, runtime: Runtime) -> Iterator[Problem]:
         )
 
 
-def _is_size(value: object) -> bool:
+def _is_size(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
