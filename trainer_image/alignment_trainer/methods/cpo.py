@@ -1,0 +1,44 @@
+"""Contrastive preference optimization on TRL's experimental CPOTrainer."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from alignment_api.v1alpha1 import Stage
+
+from .. import trl_imports
+from . import reference_free
+from .inputs import TrainerInputs
+
+OWNERS: Final = {
+    "beta": "cpo.beta",
+    "loss_type": "cpo.loss",
+    "cpo_alpha": "cpo.sftWeight",
+    "label_smoothing": "cpo.labelSmoothing",
+    "max_length": "cpo.maxLength",
+    "simpo_gamma": "simpo.gamma, on a simpo stage,",
+}
+PEFT_TASK: Final = "CAUSAL_LM"
+
+config_class = trl_imports.cpo_config
+check = reference_free.check
+
+
+def options(stage: Stage) -> dict[str, Any]:
+    """CPOConfig options of the stage's ``cpo`` member."""
+    if stage.cpo is None:
+        raise ValueError(f"stage {stage.name} is not a cpo stage")
+    cpo = stage.cpo
+    return {
+        "beta": cpo.beta,
+        "loss_type": cpo.loss.value,
+        "cpo_alpha": cpo.sft_weight,
+        "label_smoothing": cpo.label_smoothing,
+        "max_length": cpo.max_length,
+        "disable_dropout": True,
+    }
+
+
+def make_trainer(inputs: TrainerInputs) -> Any:
+    """The CPOTrainer."""
+    return reference_free.make_trainer(trl_imports.cpo_trainer(), inputs)

@@ -1,0 +1,147 @@
+"""Kahneman-Tversky optimization on TRL's KTOTrainer.
+
+The loss ``kto`` measures each response against an estimate of the KL divergence from the reference, which TRL makes
+from the responses of a micro batch given each other's prompts. So a micro batch must have two rows or more, and rows
+must stay in the micro batch they were prepared in: they are shuffled once, here, instead of before each epoch.
+
+Where policy and reference are equal, as at the start, KL and rewards are 0 and each row loses half its weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from alignment_api.contract import Problem
+from alignment_api.v1alpha1 import Stage
+from alignment_api.v1alpha1.methods.kto import Kto, KtoLoss
+
+from .. import trl_imports
+from ..exceptions import DataError
+from .inputs import TrainerInputs
+
+OWNERS: Final = {
+    "beta": "kto.beta",
+    "loss_type": "kto.loss",
+    "desirable_weight": "kto.desirableWeight",
+    "undesirable_weight": "kto.undesirableWeight",
+    "max_length": "kto.maxLength",
+    "precompute_ref_log_probs": "kto.precomputeReference",
+    "train_sampling_strategy": "kto.loss",
+}
+PEFT_TASK: Final = "CAUSAL_LM"
+LABEL: Final = "label"
+
+config_class = trl_imports.kto_config
+
+
+class Weights(NamedTuple):
+    """Weights of the loss of good (desirable) and bad (undesirable) responses."""
+
+    desirable: float
+    undesirable: float
+
+
+def options(stage: Stage) -> dict[str, Any]:
+    """KTOConfig options of the stage's ``kto`` member; weights that it leaves open follow from the rows."""
+    kto = _member(stage)
+    given = _given_weights(kto)
+    weights = {} if given is None else {"desirable_weight": given.desirable, "undesirable_weight": given.undesirable}
+    return weights | {
+        "beta": kto.beta,
+        "loss_type": kto.loss.value,
+        "max_length": kto.max_length,
+        "precompute_ref_log_probs": kto.precompute_reference,
+        "train_sampling_strategy": "sequential" if _estimates_kl(kto) else "random",
+        "disable_dropout": True,
+    }
+
+
+def check(stage: Stage, path: str) -> list[Problem]:
+    """Refuse micro batches of one row, which have no other prompt, and what TRL cannot do with its moving reference."""
+    kto, arguments = _member(stage), stage.trainer_args or {}
+    problems = []
+    if _estimates_kl(kto) and stage.training.micro_batch_size == 1:
+        message = (
+            "1 is too small for the loss kto, which estimates the KL divergence from the responses of a micro batch "
+            "given each other's prompts: set it to 2 or more, or kto.loss to apo_zero_unpaired"
+        )
+        problems.append(Problem(field=f"{path}.training.microBatchSize", message=message))
+    if arguments.get("sync_ref_model") and (kto.precompute_reference or stage.adapter is not None):
+        other = "kto.precomputeReference" if kto.precompute_reference else "adapter"
+        message = f"needs a reference model of its own, which {other} does without: remove one of them"
+        problems.append(Problem(field=f"{path}.trainerArgs.sync_ref_model", message=message))
+    return problems
+
+
+def make_trainer(inputs: TrainerInputs) -> Any:
+    """The KTOTrainer on shuffled rows, with weights that balance their labels unless the stage sets them.
+
+    Raises:
+        DataError: the labels are all alike and no weights are set, or maxLength leaves too few rows.
+    """
+    kto, config = _member(inputs.stage), inputs.config
+    rows = inputs.train_dataset
+    if _given_weights(kto) is None:
+        weights = balanced_weights(sum(rows[LABEL]), len(rows), inputs.stage)
+        config.desirable_weight, config.undesirable_weight = weights
+    if _estimates_kl(kto):
+        seed = config.seed if config.data_seed is None else config.data_seed
+        rows = rows.shuffle(seed=seed, keep_in_memory=True)
+    trainer = trl_imports.kto_trainer()(**inputs.keyword_arguments() | {"train_dataset": rows})
+    if _estimates_kl(kto):
+        usable = usable_rows(len(trainer.train_dataset), config.per_device_train_batch_size)
+        trainer.train_dataset = trainer.train_dataset.select(range(usable))
+    if not len(trainer.train_dataset):
+        message = f"fewer than 2 of {len(rows)} rows have a prompt shorter than {kto.max_length} tokens: raise it"
+        raise _data_error(inputs.stage, "maxLength", message)
+    return trainer
+
+
+def balanced_weights(desirable: int, total: int, stage: Stage) -> Weights:
+    """Weights with which good and bad rows weigh the same in total, the more frequent kind weighing 1.
+
+    The paper (arXiv:2402.01306, eq. 8) asks for a ratio of the totals, good to bad, from 1 to 4/3; this is 1.
+
+    Args:
+        desirable: how many rows are labelled good.
+        total: how many rows there are.
+        stage: of the rows.
+
+    Raises:
+        DataError: all labels are the same.
+    """
+    undesirable = total - desirable
+    if not desirable or not undesirable:
+        kind = "good" if desirable else "bad"
+        message = (
+            f"all {total} rows are labelled {kind}, and KTO learns from the difference: add rows of the other kind, or "
+            "set desirableWeight and undesirableWeight to train on one"
+        )
+        raise _data_error(stage, "desirableWeight", message)
+    more = max(desirable, undesirable)
+    return Weights(more / desirable, more / undesirable)
+
+
+def usable_rows(count: int, micro_batch_size: int) -> int:
+    """How many of ``count`` rows can be used: a last micro batch of one row would be measured against itself."""
+    return count - 1 if count % micro_batch_size == 1 else count
+
+
+def _member(stage: Stage) -> Kto:
+    if stage.kto is None:
+        raise ValueError(f"stage {stage.name} is not a kto stage")
+    return stage.kto
+
+
+def _estimates_kl(kto: Kto) -> bool:
+    return kto.loss is KtoLoss.KTO
+
+
+def _given_weights(kto: Kto) -> Weights | None:
+    if kto.desirable_weight is None or kto.undesirable_weight is None:
+        return None
+    return Weights(kto.desirable_weight, kto.undesirable_weight)
+
+
+def _data_error(stage: Stage, field: str, message: str) -> DataError:
+    return DataError(message, [Problem(field=f"spec.stages[{stage.name}].kto.{field}", message=message)])

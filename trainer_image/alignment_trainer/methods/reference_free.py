@@ -1,0 +1,103 @@
+"""What ORPO, CPO and SimPO share: pairs, no reference model, and TRL's experimental trainers.
+
+Those load a model in the precision of its files, know no quantization, and count no tokens. Here they get what TRL's
+stable trainers have: a model in float32 unless told otherwise, rows tokenized the same way, and a count of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from accelerate import PartialState
+from datasets import Dataset
+
+from alignment_api.contract import Problem
+from alignment_api.v1alpha1 import Stage
+
+from .. import trl_imports
+from ..exceptions import DataError
+from .inputs import TrainerInputs
+from .tokenized_pairs import SIDES, tokenize
+
+_STAND_IN: Final = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
+"""A row for the trainers' own tokenization, whose result is replaced."""
+
+
+def check(stage: Stage, path: str) -> list[Problem]:
+    """Refuse the trainers' generation during evaluation: it reports to Weights and Biases or Comet alone."""
+    if not (stage.trainer_args or {}).get("generate_during_eval"):
+        return []
+    message = "needs Weights and Biases or Comet, which the trainer does not report to: add an evaluate stage instead"
+    return [Problem(field=f"{path}.trainerArgs.generate_during_eval", message=message)]
+
+
+def make_trainer(trainer_class: type[Any], inputs: TrainerInputs) -> Any:
+    """The trainer on the model and the rows of ``inputs``.
+
+    Args:
+        trainer_class: ``ORPOTrainer`` or ``CPOTrainer``.
+        inputs: of the stage.
+
+    Raises:
+        DataError: maxLength leaves no response of any pair.
+    """
+    config = inputs.config
+    model_options = dict(config.model_init_kwargs or {})
+    config.model_init_kwargs = None  # the trainers take none beside a loaded model
+    stand_in = Dataset.from_list([_STAND_IN])
+    trainer = counting_tokens(trainer_class)(
+        model=_load_model(inputs, model_options),
+        args=config,
+        processing_class=inputs.tokenizer,
+        train_dataset=stand_in,
+        eval_dataset=stand_in if inputs.eval_dataset is not None else None,
+        peft_config=inputs.peft_config,
+        callbacks=inputs.callbacks,
+    )
+    config.model_init_kwargs = model_options or None
+    trainer.train_dataset = _tokenized(inputs.train_dataset, inputs)
+    if inputs.eval_dataset is not None:
+        trainer.eval_dataset = _tokenized(inputs.eval_dataset, inputs)
+    return trainer
+
+
+def counting_tokens(trainer_class: type[Any]) -> type[Any]:
+    """``trainer_class`` with the count of tokens that TRL's stable trainers keep: prompts and responses, no padding."""
+
+    class CountingTrainer(trainer_class):  # type: ignore[misc]
+        _total_train_tokens = 0
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            tokens = sum(inputs[f"{side}_attention_mask"].sum() for side in SIDES)
+            self._total_train_tokens += int(self.accelerator.reduce(tokens, reduction="sum"))
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    CountingTrainer.__name__ = trainer_class.__name__
+    return CountingTrainer
+
+
+def _load_model(inputs: TrainerInputs, options: Mapping[str, Any]) -> Any:
+    if inputs.quantization_config is not None:
+        options = {**options, "quantization_config": inputs.quantization_config}
+    # Each process trains on its own device, which the trainer moves the model to.
+    return trl_imports.load_language_model(inputs.model, **{"device_map": None, **options})
+
+
+def _tokenized(rows: Dataset, inputs: TrainerInputs) -> Dataset:
+    max_length = inputs.config.max_length
+    with PartialState().main_process_first():  # the others read what it wrote beside the rows
+        tokenized = rows.map(
+            tokenize,
+            batched=True,
+            remove_columns=rows.column_names,
+            fn_kwargs={"tokenizer": inputs.tokenizer, "max_length": max_length},
+            num_proc=inputs.config.dataset_num_proc,
+            desc="Tokenizing pairs",
+        )
+    if not len(tokenized):
+        stage = inputs.stage
+        field = f"spec.stages[{stage.name}].{stage.method}.maxLength"
+        message = f"no prompt of {len(rows)} pairs leaves room for a response within {max_length} tokens: raise it"
+        raise DataError(message, [Problem(field=field, message=message)])
+    return tokenized
