@@ -22,7 +22,7 @@ from alignment_api.v1alpha1 import Method, Runtime
 from alignment_trainer.launch.accelerate_config import deepspeed_config
 from tests.trainer import tiny
 from tests.trainer.conftest import Workspace, stage_of, workspace_in
-from tests.trainer.plain_run import run_plain_dpo
+from tests.trainer.plain_run import run_plain
 
 PAIRS: Final = 3
 STEPS: Final = 120
@@ -87,7 +87,7 @@ def measure_plain(workspace: Workspace, name: str, rows_per_process: int) -> tup
     }
     section = {"deepspeed_config_file": str(deepspeed), "zero3_init_flag": False}
     rows = workspace.layout.stage(name).data / "train"
-    history = run_plain_dpo(workspace.root / "models/tiny", rows, options, section, folder)
+    history = run_plain(Method.DPO, workspace.root / "models/tiny", rows, options, folder, deepspeed=section)
     return _measured(history), {entry["step"]: entry["num_tokens"] for entry in history if "num_tokens" in entry}
 
 

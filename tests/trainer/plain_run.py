@@ -6,25 +6,42 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from alignment_api.v1alpha1 import Method
 
 from ..ports import free_port
 
-_SCRIPT = Path(__file__).with_name("plain_dpo.py")
+_SCRIPT: Final = Path(__file__).with_name("plain_trl.py")
+ZERO_3: Final = {"zero_stage": 3, "gradient_accumulation_steps": 1, "gradient_clipping": 1.0}
 
 
-def run_plain_dpo(
-    model: Path, rows: Path, options: dict[str, Any], deepspeed: dict[str, Any], folder: Path
+def run_plain(
+    method: Method,
+    model: Path,
+    rows: Path,
+    options: dict[str, Any],
+    folder: Path,
+    *,
+    deepspeed: dict[str, Any] | None = None,
+    lora: dict[str, Any] | None = None,
+    reference: Path | None = None,
+    rewards: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Train on two processes.
 
     Args:
+        method: the method, which names TRL's classes.
         model: folder of the model.
         rows: prepared training rows.
-        options: DPOConfig options beside those that the script sets.
-        deepspeed: accelerate's DeepSpeed section.
+        options: options of the TRL config beside those that the script sets.
         folder: an existing folder for its files.
+        deepspeed: accelerate's DeepSpeed section; plain ZeRO-3 if not given.
+        lora: PEFT's LoraConfig, if an adapter is trained.
+        reference: folder of the reference model, if it is another.
+        rewards: dotted names of reward functions, of online methods.
 
     Returns:
         The log history; each entry has the ``time`` it was made, seconds since the epoch.
@@ -36,16 +53,25 @@ def run_plain_dpo(
         "num_processes": 2,
         "main_process_port": free_port(),
         "use_cpu": True,
-        "deepspeed_config": deepspeed,
+        "deepspeed_config": deepspeed or ZERO_3,
     }
     accelerate = folder / "accelerate.json"
     accelerate.write_text(json.dumps(config))
     result = folder / "plain.json"
-    options = {"output_dir": str(folder / "out"), "save_strategy": "no", **options}
+    run = {
+        "method": method.value,
+        "model": str(model),
+        "rows": str(rows),
+        "options": {"output_dir": str(folder / "out"), "save_strategy": "no", **options},
+        "lora": lora,
+        "reference": str(reference) if reference else None,
+        "rewards": list(rewards),
+        "result": str(result),
+    }
     done = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate)),
-            *(str(_SCRIPT), str(model), str(rows), json.dumps(options), str(result)),
+            *(str(_SCRIPT), json.dumps(run)),
         ],
         env=os.environ | {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,

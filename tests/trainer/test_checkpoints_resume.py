@@ -19,7 +19,8 @@ from alignment_api.v1alpha1 import Method
 from ..ports import free_port
 from . import tiny
 from .conftest import TRAINING, Pod, Workspace, stage_of, training_pids, workspace_in
-from .plain_run import run_plain_dpo
+from .method_runs import by_step
+from .plain_run import run_plain
 
 STEPS = 30
 EVERY_STEPS = 6
@@ -54,10 +55,6 @@ def uninterrupted(volume: Workspace) -> Summary:
     return summary
 
 
-def by_step(entries: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    return {entry["step"]: entry for entry in entries if "loss" in entry}
-
-
 def test_dpo_equals_a_plain_trl_script(volume: Workspace, uninterrupted: Summary, tmp_path: Path) -> None:
     options = {
         "max_steps": STEPS,
@@ -68,9 +65,8 @@ def test_dpo_equals_a_plain_trl_script(volume: Workspace, uninterrupted: Summary
         "logging_steps": 1,
         "seed": 42,
     }
-    deepspeed = {"zero_stage": 3, "gradient_accumulation_steps": 1, "gradient_clipping": 1.0}
     rows = volume.layout.stage(STAGE).data / "train"
-    plain = by_step(run_plain_dpo(volume.root / "models/tiny", rows, options, deepspeed, tmp_path))
+    plain = by_step(run_plain(Method.DPO, volume.root / "models/tiny", rows, options, tmp_path))
     ours = by_step(volume.metrics(STAGE))
     assert sorted(plain) == sorted(ours) == list(range(1, STEPS + 1))
     for step, entry in ours.items():
