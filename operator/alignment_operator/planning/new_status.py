@@ -40,7 +40,7 @@ def compose_status(
         completion_time=stored.completion_time or (now if headline.is_final else None),
         restarts=pipeline.restarts if pipeline else stored.restarts,
         infrastructure_failures=pipeline.infrastructure_failures if pipeline else stored.infrastructure_failures,
-        current=current_stage(stages) if stages else None,
+        current=current_stage(stages or []),
         prepare=pipeline.prepare if pipeline else stored.prepare,
         stages=stages,
     )
