@@ -8,6 +8,7 @@ from ...contract.summary import Problem
 from ..alignment_job import TRAINING_METHODS, AlignmentJobSpec, Stage
 from ..base import parse_quantity
 from ..runtime import AccessMode, Resources, Runtime
+from ..training import Training
 from . import online
 
 _GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
@@ -24,6 +25,8 @@ def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
             yield from _runtime(f"{field}.runtime", stage.runtime)
         if stage.method in TRAINING_METHODS and online.generations(stage) is None:
             yield from _batch(field, stage, spec.runtime_of(stage))
+        elif stage.training != Training():  # the API server has filled in the defaults of one that was not given
+            yield Problem(field=f"{field}.training", message="an evaluate stage trains nothing: remove this field")
 
 
 def _workspace(spec: AlignmentJobSpec) -> Iterator[Problem]:
