@@ -17,9 +17,9 @@ from alignment_api.v1alpha1 import AlignmentJobSpec, Tokenizer
 from alignment_api.v1alpha1.evaluation import Generation
 from alignment_trainer import evaluation, prepare
 from alignment_trainer.data.rows import Role, message
-from alignment_trainer.evaluation.judges.reward_model import RewardModel
 from alignment_trainer.evaluation.language_model import LanguageModel
 from alignment_trainer.exceptions import ConfigurationError
+from alignment_trainer.models.reward_model import RewardModel
 from alignment_trainer.run_files import RUN_FOLDER_VARIABLE
 
 from . import tiny
@@ -78,7 +78,7 @@ def test_sampling_depends_on_seed_and_batch_alone(tiny_model: Path) -> None:
 def test_batched_rewards_equal_single_ones(tmp_path: Path) -> None:
     save_reward_model(tmp_path)
     model = RewardModel(str(tmp_path), Tokenizer(), "cpu", "judge")
-    answered = list(zip(PROMPTS, ANSWERS, strict=True))
+    answered = [[*p, message(Role.ASSISTANT, a)] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
     together = model.scores(answered)
     assert together == pytest.approx([model.scores([one])[0] for one in answered], abs=1e-5)
     assert len(set(together)) == 3

@@ -113,9 +113,3 @@ def test_what_was_not_measured_does_not_pass() -> None:
 )
 def test_the_heuristic_judge_counts_faults(text: str, finished: bool, score: float) -> None:
     assert heuristic.score(Response(text=text, tokens=9, finished=finished), 0.3) == score
-
-
-def test_repetition() -> None:
-    assert heuristic.repetition("one two three") == 0
-    assert heuristic.repetition("a b c d e f g h") == 0
-    assert heuristic.repetition("a b c d a b c d") == pytest.approx(1 / 5)

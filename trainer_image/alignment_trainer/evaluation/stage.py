@@ -16,7 +16,8 @@ from alignment_api.v1alpha1.evaluation import Generation
 
 from .. import device, distributed
 from ..data import store
-from ..data.rows import Messages, Pair, Prompt
+from ..data.rows import Messages, Pair, Prompt, Role, message
+from ..models.reward_model import RewardModel
 from ..prepared import Prepared
 from ..reporter import Reporter
 from ..run_files import RunFiles
@@ -24,7 +25,6 @@ from . import report
 from .gang import Gang
 from .gates import decide
 from .judges import heuristic
-from .judges.reward_model import RewardModel
 from .language_model import LanguageModel, Response
 from .statistics import Tally
 
@@ -151,7 +151,7 @@ def _log_probabilities(model: LanguageModel, _: int, answered: Sequence[tuple[Me
 
 
 def _scores(model: RewardModel, _: int, answered: Sequence[tuple[Messages, str]]) -> list[float]:
-    return model.scores(answered)
+    return model.scores([[*prompt, message(Role.ASSISTANT, text)] for prompt, text in answered])
 
 
 def _differences(scores: dict[str, list[float]]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...rewards.repetition import repeated_share
 from ..language_model import Response
 
 _GRAM = 4
@@ -12,13 +13,6 @@ def score(response: Response, repetition_limit: float) -> float:
     faults = (
         not response.text.strip(),
         not response.finished,
-        repetition(response.text) > repetition_limit,
+        repeated_share(response.text, _GRAM) > repetition_limit,
     )
     return -float(sum(faults))
-
-
-def repetition(text: str) -> float:
-    """Share of the text's 4-grams of words that occurred before in it; 0 when it has none."""
-    words = text.split()
-    grams = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
