@@ -78,3 +78,12 @@ def conversation_rows(count: int) -> list[dict[str, Any]]:
 def completion_rows(count: int) -> list[dict[str, Any]]:
     """The same, as Prepare leaves them for loss on the completion."""
     return [{"prompt": row["prompt"], "completion": row["chosen"]} for row in preference_rows(count)]
+
+
+def labelled_rows(count: int) -> list[dict[str, Any]]:
+    """Responses labelled good or bad, one to a prompt; three of four are good."""
+    rows = []
+    for number, row in enumerate(preference_rows(count)):
+        good = number % 4 != 3
+        rows.append({"prompt": row["prompt"], "completion": row["chosen" if good else "rejected"], "label": good})
+    return rows

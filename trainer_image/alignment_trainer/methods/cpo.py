@@ -35,7 +35,6 @@ def options(stage: Stage) -> dict[str, Any]:
         "cpo_alpha": cpo.sft_weight,
         "label_smoothing": cpo.label_smoothing,
         "max_length": cpo.max_length,
-        "disable_dropout": True,
     }
 
 

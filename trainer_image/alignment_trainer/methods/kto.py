@@ -52,7 +52,6 @@ def options(stage: Stage) -> dict[str, Any]:
         "max_length": kto.max_length,
         "precompute_ref_log_probs": kto.precompute_reference,
         "train_sampling_strategy": "sequential" if _estimates_kl(kto) else "random",
-        "disable_dropout": True,
     }
 
 

@@ -25,7 +25,7 @@ def options(stage: Stage) -> dict[str, Any]:
     """ORPOConfig options of the stage's ``orpo`` member."""
     if stage.orpo is None:
         raise ValueError(f"stage {stage.name} is not an orpo stage")
-    return {"beta": stage.orpo.beta, "max_length": stage.orpo.max_length, "disable_dropout": True}
+    return {"beta": stage.orpo.beta, "max_length": stage.orpo.max_length}
 
 
 def make_trainer(inputs: TrainerInputs) -> Any:

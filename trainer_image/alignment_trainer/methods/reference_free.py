@@ -45,6 +45,7 @@ def make_trainer(trainer_class: type[Any], inputs: TrainerInputs) -> Any:
     config = inputs.config
     model_options = dict(config.model_init_kwargs or {})
     config.model_init_kwargs = None  # the trainers take none beside a loaded model
+    config.remove_unused_columns = False  # which the trainers set as well, with a warning
     stand_in = Dataset.from_list([_STAND_IN])
     trainer = counting_tokens(trainer_class)(
         model=_load_model(inputs, model_options),

@@ -38,7 +38,6 @@ def options(stage: Stage) -> dict[str, Any]:
         "simpo_gamma": simpo.gamma,
         "cpo_alpha": simpo.sft_weight,
         "max_length": simpo.max_length,
-        "disable_dropout": True,
     }
 
 
