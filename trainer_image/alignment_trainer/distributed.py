@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import torch
+import torch.distributed as dist
 from accelerate import PartialState
 
 from alignment_api.v1alpha1 import Runtime
@@ -21,3 +24,17 @@ def join_gang(device: Device, runtime: Runtime) -> PartialState:
         This process's place in the gang.
     """
     return PartialState(cpu=device.is_cpu, timeout=timedelta(seconds=runtime.communication.timeout_seconds))
+
+
+def greatest(value: int, device: Any) -> int:
+    """The largest ``value`` of all processes, on each of them; every process must ask.
+
+    Args:
+        value: this process's.
+        device: torch device that the processes communicate from.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return int(value)
+    shared = torch.tensor(int(value), device=device)
+    dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+    return int(shared.item())

@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -19,12 +19,15 @@ from alignment_api.contract import AttemptLayout, CheckpointMark, JobLayout, Run
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import ModelStatus, Stage
 
-from . import base_models, checkpoints, device, distributed, resolved, trl_imports
+from . import base_models, checkpoints, device, distributed, history, resolved, trl_imports
 from .callbacks.checkpoint import CheckpointCallback
 from .callbacks.finished import FinishedCallback, NothingLeftToTrain
+from .callbacks.guard import GuardCallback
 from .callbacks.preemption import PreemptionCallback
 from .callbacks.progress import ProgressCallback
 from .device import Device
+from .guard.readings import MEAN_LENGTH
+from .guard.thresholds import guard_of
 from .methods.inputs import TrainerInputs
 from .models import adapter
 from .models.export import export_model
@@ -35,6 +38,7 @@ from .reporter import Reporter
 from .run_files import Outcome, RunFiles
 
 _log = logging.getLogger(__name__)
+Choice = TypeVar("Choice")
 TRAIN: Final = "train"
 EVAL: Final = "eval"
 
@@ -100,9 +104,13 @@ class _Run:
         saving = CheckpointCallback(
             reporter, self.layout, self.stage.training.checkpoint.keep, resumed.mark(self.layout) if resumed else None
         )
-        inputs = self._inputs(rows, [preemption, saving, progress, FinishedCallback()], closing)
+        guard = self._guard(resumed.marker.step if resumed else 0)
+        callbacks = [preemption, guard, saving, progress, FinishedCallback()]
+        inputs = self._inputs(rows, [callback for callback in callbacks if callback is not None], closing)
         trainer = method_module(self.stage.method).make_trainer(inputs)
         progress.trainer = saving.trainer = trainer
+        if guard is not None:
+            guard.trainer = trainer
         if main:
             resolved.record(inputs, trainer.args, self.config, self.layout)
         if resumed is not None:
@@ -113,8 +121,11 @@ class _Run:
             trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
         except NothingLeftToTrain:
             _log.info("all %d steps are done: exporting", trainer.state.max_steps)
+        if guard is not None and guard.finding is not None:
+            raise guard.error(trainer.state.global_step, _agree(saving.latest))
         if preemption.preempted:
-            message = f"stopped at step {trainer.state.global_step} after a checkpoint"
+            kept = f"the checkpoint of step {saving.latest.step}" if saving.latest else "no checkpoint"
+            message = f"stopped at step {trainer.state.global_step} with {kept}"
             return self._outcome(ExitCode.PREEMPTED, saving.latest, message=message)
         reporter.phase(TrainerPhase.EXPORTING)
         model = export_model(trainer, self.stage, inputs.model, self.layout, self.own)
@@ -122,6 +133,13 @@ class _Run:
             shutil.rmtree(rows, ignore_errors=True)
         reporter.phase(TrainerPhase.FINISHED)
         return self._outcome(ExitCode.OK, saving.latest, model=model)
+
+    def _guard(self, resumed_at: int) -> GuardCallback | None:
+        """The stage's guard, if it has one, with what the steps before ``resumed_at`` reported."""
+        if not guard_of(self.stage).enabled:
+            return None
+        first_lengths = history.values_of(MEAN_LENGTH, self.folders, self.attempt - 1, resumed_at)
+        return GuardCallback(self.stage, first_lengths, resumed_at)
 
     def _inputs(self, rows: Path, callbacks: list[Any], closing: ExitStack) -> TrainerInputs:
         """What the stage's method builds its trainer from, with the rows in ``rows``."""
@@ -193,8 +211,8 @@ def _link_or_copy(source: str, target: str) -> str:
     return target
 
 
-def _agree(checkpoint: checkpoints.Checkpoint | None) -> checkpoints.Checkpoint | None:
+def _agree(choice: Choice) -> Choice:
     """Rank 0's choice, on every rank: an earlier gang, cut off but alive, may still be writing checkpoints."""
-    choice = [checkpoint]
-    broadcast_object_list(choice, from_process=0)
-    return choice[0]
+    shared = [choice]
+    broadcast_object_list(shared, from_process=0)
+    return shared[0]

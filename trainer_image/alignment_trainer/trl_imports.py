@@ -136,6 +136,27 @@ def load_language_model(folder: str, **options: Any) -> Any:
     return create_model_from_path(folder, **options)
 
 
+def disable_dropout(model: Any) -> None:
+    """Set every dropout in ``model`` to 0."""
+    from trl.trainer.utils import disable_dropout_in_model
+
+    disable_dropout_in_model(model)
+
+
+def pad(rows: list[Any], value: int, side: str, multiple: int | None) -> Any:
+    """One tensor of ``rows`` of different lengths, [rows, longest].
+
+    Args:
+        rows: one-dimensional tensors.
+        value: what fills the gaps.
+        side: ``left`` or ``right``.
+        multiple: number of which the length is made a multiple; None to leave it.
+    """
+    from trl.trainer.utils import pad as pad_rows
+
+    return pad_rows(rows, padding_value=value, padding_side=side, pad_to_multiple_of=multiple)
+
+
 def common_prefix_length(ids: list[int], other_ids: list[int]) -> int:
     """How many tokens two sequences begin with alike: where TRL lets a response start."""
     from trl.data_utils import common_prefix_length as length
@@ -151,3 +172,12 @@ def trained_tokens(trainer: Any) -> int:
 def set_trained_tokens(trainer: Any, tokens: int) -> None:
     """Let the trainer's token count go on from ``tokens``; TRL itself starts at 0 when it resumes."""
     trainer._total_train_tokens = tokens
+
+
+def sampled_responses(trainer: Any) -> list[str]:
+    """Texts of the responses that an online trainer sampled last, over all processes; none for other trainers."""
+    logged = getattr(trainer, "_logs", {}).get("completion", ())
+    return [
+        response if isinstance(response, str) else "".join(str(message.get("content") or "") for message in response)
+        for response in logged
+    ]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from transformers import TrainerCallback
 
+from .. import distributed
 from ..run_files import RunFiles
 
 
@@ -27,11 +26,7 @@ class PreemptionCallback(TrainerCallback):  # type: ignore[misc]
         self._files = files
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        asked = self._files.stop_request.exists()
-        if args.world_size > 1:
-            flag = torch.tensor(int(asked), device=args.device)
-            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-            asked = bool(flag.item())
+        asked = distributed.greatest(self._files.stop_request.exists(), args.device)
         if asked and state.global_step < state.max_steps:
             self.preempted = True
             control.should_log = control.should_save = control.should_training_stop = True

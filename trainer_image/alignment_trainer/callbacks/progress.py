@@ -83,10 +83,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
             tokens_per_second=(tokens - self._began_at_tokens) / elapsed,
             eta_seconds=round(elapsed / steps * (state.max_steps - state.global_step)),
         )
-        if control.should_evaluate:
-            self._reporter.phase(TrainerPhase.EVALUATING)
-        elif control.should_save:
-            self._reporter.phase(TrainerPhase.CHECKPOINTING)
+        if control.should_evaluate or control.should_save:
+            self._reporter.phase(_next_phase(control))
         # Only long steps matter to the supervisor, which allows seconds anyway.
         if args.local_process_index == 0 and now - self._step_time_written >= WRITE_INTERVAL:
             text = StepTime(seconds=now - self._last_step_time).model_dump_json()
@@ -96,7 +94,9 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         values = {name: value for name, value in (logs or {}).items() if name not in _NOT_METRICS}
-        if values:
+        if "loss" in values:  # what the guard saw in them may have called a checkpoint off, or for one
+            self._reporter.metrics(values, step=state.global_step, phase=_next_phase(control))
+        elif values:
             self._reporter.metrics(values, step=state.global_step)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -107,3 +107,10 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         if not control.should_training_stop:  # else the next phase is the export, or the end of a preempted process
             self._reporter.phase(TrainerPhase.TRAINING)
         self._last_step_time = self._clock()
+
+
+def _next_phase(control: Any) -> TrainerPhase:
+    """What the process does once a step is reported."""
+    if control.should_evaluate:
+        return TrainerPhase.EVALUATING
+    return TrainerPhase.CHECKPOINTING if control.should_save else TrainerPhase.TRAINING
