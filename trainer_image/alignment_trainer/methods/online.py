@@ -105,14 +105,15 @@ def check(stage: Stage, path: str) -> list[Problem]:
     return problems
 
 
-def make_trainer(trainer_class: type[Any], inputs: TrainerInputs) -> Any:
+def make_trainer(trainer_class: type[Any], inputs: TrainerInputs, **own: Any) -> Any:
     """A TRL trainer of responses, on the stage's reward functions.
 
     Args:
         trainer_class: TRL's GRPOTrainer or RLOOTrainer, or a subclass.
         inputs: what it is built from.
+        own: arguments that the subclass has beside TRL's.
     """
     functions = rewards.functions(inputs.stage, inputs.models, inputs.tokenizer, inputs.device)
     for function in functions:
         inputs.closing.callback(function.close)
-    return resumable(trainer_class)(**inputs.keyword_arguments(), reward_funcs=functions)
+    return resumable(trainer_class)(**inputs.keyword_arguments(), reward_funcs=functions, **own)

@@ -1,0 +1,111 @@
+"""Values of states: a linear head on the policy's hidden states, or a model of their own with one.
+
+A model of its own is a backbone and a head. From a reward model it takes both; from a language model it takes the
+backbone, and the head begins at zero, so that the first advantages are the returns themselves. With an adapter, the
+backbone is frozen too and gets an adapter of the same kind; the head is always trained whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+from alignment_api.contract import Problem
+
+from ..exceptions import ConfigurationError
+
+FIELD: Final = "ppo.value.model"
+"""Path below the stage of the model that values start from."""
+
+_PEFT_TASK: Final = "FEATURE_EXTRACTION"
+
+
+class ValueModel(nn.Module):  # type: ignore[misc]
+    """A linear head on hidden states.
+
+    Args:
+        head: from the hidden size to 1.
+        backbone: the model whose hidden states these are; None if they are the policy's.
+    """
+
+    def __init__(self, head: nn.Linear, backbone: nn.Module | None = None) -> None:
+        super().__init__()
+        self.head = head
+        self.backbone: Any | None = backbone
+
+    def forward(self, hidden_states: Tensor, **inputs: Tensor) -> Tensor:
+        """Value of the state after each token.
+
+        Args:
+            hidden_states: the policy's last ones, [batch, tokens, hidden]; a backbone makes its own.
+            inputs: ``input_ids`` and ``attention_mask``, [batch, tokens], for the backbone.
+
+        Returns:
+            [batch, tokens], float32.
+        """
+        if self.backbone is not None:
+            hidden_states = self.backbone(**inputs, use_cache=False).last_hidden_state
+        values: Tensor = self.head(hidden_states.to(self.head.weight.dtype)).squeeze(-1).float()
+        return values
+
+
+def shared_value_model(config: Any, dtype: torch.dtype) -> ValueModel:
+    """A head for the hidden states of the policy whose transformers config is ``config``."""
+    return ValueModel(_zero_head(config, dtype))
+
+
+def load_value_model(folder: str, dtype: torch.dtype, quantization_config: Any | None) -> ValueModel:
+    """The value model that starts from the reward model or language model in ``folder``.
+
+    Args:
+        folder: as written by ``save_pretrained``.
+        dtype: of its weights; ZeRO-3 gathers them together with the policy's, which must have the same.
+        quantization_config: how the backbone is quantized, if it is.
+
+    Raises:
+        ConfigurationError: it is a classifier of several outputs, or its head is not linear.
+    """
+    options = {"dtype": dtype, "quantization_config": quantization_config}
+    config = AutoConfig.from_pretrained(folder)
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        backbone = AutoModel.from_pretrained(folder, **options)
+        return ValueModel(_zero_head(config, dtype), backbone)
+    if config.num_labels != 1:
+        raise _refused(f"{Path(folder).name} has {config.num_labels} outputs, a reward model has one")
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder, **options)
+    head = getattr(classifier, "score", None)
+    if not isinstance(head, nn.Linear):
+        raise _refused(f"{type(classifier).__name__} has no linear head called score")
+    return ValueModel(head, classifier.base_model)
+
+
+def with_adapter(model: ValueModel, peft_config: Any, *, autocast_adapter_dtype: bool) -> ValueModel:
+    """``model`` with its backbone frozen under an adapter; a model without a backbone stays as it is.
+
+    Args:
+        model: changed in place.
+        peft_config: a copy of the policy's adapter, changed in place.
+        autocast_adapter_dtype: whether PEFT may hold the adapter in float32.
+    """
+    if model.backbone is not None:
+        from peft import get_peft_model
+
+        peft_config.task_type = _PEFT_TASK
+        model.backbone = get_peft_model(model.backbone, peft_config, autocast_adapter_dtype=autocast_adapter_dtype)
+    model.head.requires_grad_(True)
+    return model
+
+
+def _zero_head(config: Any, dtype: torch.dtype) -> nn.Linear:
+    head = nn.Linear(config.get_text_config().hidden_size, 1, bias=False, dtype=dtype)
+    nn.init.zeros_(head.weight)
+    return head
+
+
+def _refused(message: str) -> ConfigurationError:
+    message = f"values cannot start from this model: {message}; name another, or set ppo.value.sharedBackbone"
+    return ConfigurationError(message, [Problem(field=FIELD, message=message)])
