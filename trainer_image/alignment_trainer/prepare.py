@@ -18,6 +18,7 @@ from . import base_models
 from .base_models import BaseModel
 from .data.stage import prepare_stage
 from .exceptions import ConfigurationError, DataError, StorageError, TrainerError, UnavailableError
+from .methods import prompts
 from .models import chat_template
 from .models.tokenizer import load_tokenizer
 from .prepared import Prepared
@@ -113,7 +114,18 @@ class _Preparation:
             return None
         if status is not None:
             _log.info("stage %s: %d rows to train on, %d held out", stage.name, status.train_rows, status.eval_rows)
+            self._check_prompts(stage, path)
         return status
+
+    def _check_prompts(self, stage: Stage, path: str) -> None:
+        if stage.online is None:
+            return
+        base = base_models.root_of(stage, self._spec)
+        folder = self._folders[base] if base is not None else None
+        data = self._layout.stage(stage.name).data
+        problems = list(prompts.problems(stage, data, self._tokenizer(stage), folder, path))
+        if problems:
+            self._errors.append(DataError(f"the prompts of stage {stage.name} cannot be used", problems))
 
     def _tokenizer(self, stage: Stage) -> Any | None:
         """The stage's tokenizer; None if there is none, which has been noted as an error."""

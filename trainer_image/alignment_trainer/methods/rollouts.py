@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils import send_to_device
 from torch.utils.data import Sampler
 
 
@@ -76,9 +77,9 @@ class ResumableRollouts:
         if checkpoint is not None:
             file = self._rollouts_file(Path(checkpoint))
             if file.exists():
-                saved = torch.load(file, map_location=self.accelerator.device, weights_only=True)
+                saved = torch.load(file, map_location="cpu", weights_only=True)
                 self._step = saved["step"]
-                self._buffered_inputs = saved["responses"]
+                self._buffered_inputs = send_to_device(saved["responses"], self.accelerator.device)
 
     def _generate_every(self) -> int:
         """Forward passes from one generation to the next."""
