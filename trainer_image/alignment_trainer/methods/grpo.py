@@ -43,7 +43,8 @@ def options(stage: Stage) -> dict[str, Any]:
     if stage.grpo is None:
         raise ValueError(f"stage {stage.name} is not a grpo stage")
     grpo = stage.grpo
-    return online.options(stage) | {
+    sequence = {"importance_sampling_level": "sequence"} if grpo.loss is GrpoLoss.LUSPO else {}
+    return sequence | online.options(stage) | {
         "num_generations": grpo.generations,
         "beta": grpo.beta,
         "loss_type": grpo.loss.value,

@@ -19,6 +19,8 @@ class GrpoLoss(StrEnum):
     DR_GRPO = "dr_grpo"
     CISPO = "cispo"
     SAPO = "sapo"
+    LUSPO = "luspo"
+    VESPO = "vespo"
 
 
 class RewardScaling(StrEnum):
