@@ -106,7 +106,12 @@ class _Run:
         )
         guard = self._guard(resumed.marker.step if resumed else 0)
         callbacks = [preemption, guard, saving, progress, FinishedCallback()]
-        inputs = self._inputs(rows, [callback for callback in callbacks if callback is not None], closing)
+        inputs = self._inputs(
+            rows,
+            resumed.folder if resumed else None,
+            [callback for callback in callbacks if callback is not None],
+            closing,
+        )
         trainer = method_module(self.stage.method).make_trainer(inputs)
         progress.trainer = saving.trainer = trainer
         if guard is not None:
@@ -141,7 +146,7 @@ class _Run:
         first_lengths = history.values_of(MEAN_LENGTH, self.folders, self.attempt - 1, resumed_at)
         return GuardCallback(self.stage, first_lengths, resumed_at)
 
-    def _inputs(self, rows: Path, callbacks: list[Any], closing: ExitStack) -> TrainerInputs:
+    def _inputs(self, rows: Path, resumed_from: Path | None, callbacks: list[Any], closing: ExitStack) -> TrainerInputs:
         """What the stage's method builds its trainer from, with the rows in ``rows``."""
         stage, held_out = self.stage, rows / EVAL
         folders = Prepared.load(self.layout).models[stage.name]
@@ -162,6 +167,7 @@ class _Run:
             attempt=self.own,
             device=self.process.device,
             models=models,
+            resumed_from=resumed_from,
             eval_dataset=load_from_disk(str(held_out)) if held_out.is_dir() else None,
             peft_config=adapter.peft_config(stage.adapter, method_module(stage.method).PEFT_TASK)
             if stage.adapter

@@ -122,6 +122,13 @@ def rloo_trainer() -> type[Any]:
     return RLOOTrainer  # type: ignore[no-any-return]
 
 
+def sync_ref_model_callback() -> type[Any]:
+    """TRL's ``SyncRefModelCallback``."""
+    from trl.trainer.callbacks import SyncRefModelCallback
+
+    return SyncRefModelCallback  # type: ignore[no-any-return]
+
+
 def _experimental() -> AbstractContextManager[None]:
     """Without the notice that these modules may change: the version of TRL is pinned, and tests hold its results."""
     from trl.import_utils import suppress_experimental_warning

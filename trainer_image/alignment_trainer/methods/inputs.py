@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from alignment_api.contract import AttemptLayout
@@ -25,6 +26,7 @@ class TrainerInputs:
         device: torch device of this process.
         models: path of a model below the stage, such as ``dpo.reference`` or ``grpo.rewards[0].rewardModel`` -> its
             local folder; ``model`` is the one the stage starts from.
+        resumed_from: folder of the checkpoint that training goes on from, if it does.
         eval_dataset: held-out rows, if there are any.
         peft_config: the adapter, if one is trained.
         quantization_config: how the frozen base is quantized, if it is.
@@ -40,6 +42,7 @@ class TrainerInputs:
     attempt: AttemptLayout
     device: Any
     models: Mapping[str, str] = field(default_factory=dict)
+    resumed_from: Path | None = None
     eval_dataset: Any | None = None
     peft_config: Any | None = None
     quantization_config: Any | None = None
