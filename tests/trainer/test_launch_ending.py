@@ -37,6 +37,7 @@ LOST_PEER = outcome(0, ExitCode.COMMUNICATION_ERROR)
         (end(1, [LOST_PEER], KILLED_RANK_1), 137, "SIGKILL"),
         (end(1, [LOST_PEER], KILLED_RANK_1, oom=1), ExitCode.OUT_OF_MEMORY, "memory limit"),
         (end(1, [LOST_PEER]), ExitCode.COMMUNICATION_ERROR, "rank 0"),
+        (end(1, [outcome(1, ExitCode.STOPPED_BY_GUARD)]), ExitCode.STOPPED_BY_GUARD, "STOPPED_BY_GUARD"),
         (end(-9), 137, "SIGKILL"),
         (end(-9, stop=True), ExitCode.PREEMPTED, "told to stop"),
         (end(1, [LOST_PEER], stop=True), ExitCode.PREEMPTED, "told to stop"),

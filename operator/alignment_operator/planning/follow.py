@@ -12,7 +12,7 @@ from alignment_api.v1alpha1 import PrepareStatus, StageStatus
 from ..failures.attempt_failure import attempt_failure
 from ..failures.failure import Failure
 from ..status.runs import Run, is_live, is_terminal, started, succeeded
-from ..status.stages import with_data, with_pods, with_progress, with_results
+from ..status.stages import with_data, with_last_numbers, with_pods, with_progress, with_results
 from ..status.waiting import what_pods_wait_for
 from .attempts import PREPARE, Attempt
 from .context import Context
@@ -62,7 +62,7 @@ def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pi
     )
     seen = context.observed.progress.get((stage.name, stage.attempt))
     if failure is not None:
-        return after_failure(pipeline, stage, failure, context)
+        return after_failure(pipeline, with_last_numbers(stage, attempt.summary()), failure, context)
     nodes = context.spec.runtime_of(context.spec.stage(stage.name)).nodes
     pipeline = _with_pods(pipeline, stage, attempt, nodes, context)
     if seen is not None:

@@ -88,12 +88,19 @@ def with_results(stage: StageStatus, summary: Summary | None) -> StageStatus:
     if summary is None:
         text = f"{stage.message}; its results could not be read, since the Pod of rank 0 is gone: see the workspace"
         return stage.model_copy(update={"message": text})
-    if summary.progress is not None and summary.progress.attempt == stage.attempt:
-        stage = with_numbers(stage, summary.progress)
-    stage = _with_checkpoint(stage, summary.checkpoint)
-    return stage.model_copy(
+    return with_last_numbers(stage, summary).model_copy(
         update={"model": summary.model or stage.model, "gates": summary.gates if summary.gates else stage.gates}
     )
+
+
+def with_last_numbers(stage: StageStatus, summary: Summary | None) -> StageStatus:
+    """``stage`` with the numbers and the checkpoint that rank 0 ended with: newer than what was last asked for."""
+    if summary is None:
+        return stage
+    progress = summary.progress
+    if progress is not None and progress.attempt == stage.attempt and not _is_older(progress, stage):
+        stage = with_numbers(stage, progress)
+    return _with_checkpoint(stage, summary.checkpoint)
 
 
 def with_data(stages: Sequence[StageStatus], summary: Summary | None) -> list[StageStatus]:

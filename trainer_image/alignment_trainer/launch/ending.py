@@ -71,7 +71,7 @@ def _cause(end: ChildEnd) -> tuple[int, str, Outcome | None]:
     failed = [outcome for outcome in end.outcomes if outcome.exit_code not in (ExitCode.OK, ExitCode.PREEMPTED)]
     for outcome in failed:
         if outcome.exit_code is not ExitCode.COMMUNICATION_ERROR:
-            return outcome.exit_code, f"rank {outcome.rank}: {outcome.message}", outcome
+            return outcome.exit_code, _said(outcome), outcome
     killed_by = _killing_signal(end)
     if end.oom_kills:
         return ExitCode.OUT_OF_MEMORY, "the kernel killed a process: the Pod's memory limit was reached", None
@@ -83,7 +83,7 @@ def _cause(end: ChildEnd) -> tuple[int, str, Outcome | None]:
         code = known or SIGNAL_BASE + killed_by
         return code, f"a training process was killed by {name}{_last_words(end) if known else ''}", None
     if failed:
-        return failed[0].exit_code, f"rank {failed[0].rank}: {failed[0].message}", failed[0]
+        return failed[0].exit_code, _said(failed[0]), failed[0]
     if end.return_code != 0:
         return of_text(end.tail) or ExitCode.INTERNAL_ERROR, f"training failed{_last_words(end)}", None
     for outcome in end.outcomes:
@@ -92,6 +92,12 @@ def _cause(end: ChildEnd) -> tuple[int, str, Outcome | None]:
     if not end.outcomes:
         return ExitCode.INTERNAL_ERROR, f"the training processes ended without a word{_last_words(end)}", None
     return ExitCode.OK, "", None
+
+
+def _said(outcome: Outcome) -> str:
+    """The process's words, with its rank unless all ranks say the same."""
+    agreed = outcome.exit_code is ExitCode.STOPPED_BY_GUARD
+    return outcome.message if agreed else f"rank {outcome.rank}: {outcome.message}"
 
 
 def _killing_signal(end: ChildEnd) -> int | None:
