@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .patterns import Budget, Pattern
-from .scoring import Batch, Scorer, ScoringError
+from .scoring import Batch, Scorer
 
 
 class PatternScorer(Scorer):
@@ -30,13 +30,7 @@ class PatternScorer(Scorer):
             ScoringError: the batch takes too long.
         """
         budget = Budget(self._timeout)
-        rewards = []
-        for row, text in enumerate(batch.completions):
-            try:
-                rewards.append(float(self._pattern.fullmatch(text, budget.for_one())))
-            except TimeoutError:
-                raise ScoringError(f"takes longer than timeoutSeconds {self._timeout}", row) from None
-        return rewards
+        return [float(self._pattern.fullmatch(text, budget.for_row(row))) for row, text in enumerate(batch.completions)]
 
 
 class XmlTagsScorer(Scorer):

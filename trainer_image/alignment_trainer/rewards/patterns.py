@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import regex
 
+from .scoring import ScoringError
+
 _log = logging.getLogger(__name__)
 
 _ROW_SECONDS: Final = 1.0
@@ -22,17 +24,19 @@ class Budget:
     """
 
     def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._end = time.monotonic() + seconds
 
-    def for_one(self) -> float:
-        """Seconds for the next match.
+    def for_row(self, row: int) -> float:
+        """Seconds for the match in one row.
 
         Raises:
-            TimeoutError: the time is up.
+            ScoringError: the time is over.
         """
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimeoutError
+            message = f"takes longer than timeoutSeconds {self._seconds:g}: simplify the pattern, or raise it"
+            raise ScoringError(message, row)
         return min(left, _ROW_SECONDS)
 
 

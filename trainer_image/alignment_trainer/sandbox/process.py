@@ -1,0 +1,168 @@
+"""Runs a function of a user's in a process of its own: no credentials, a time limit, an end that nothing survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from . import protocol
+
+_START_SECONDS: Final = 120.0
+"""For starting Python and importing what the source imports, on a busy machine."""
+
+_MAX_ANSWER: Final = 2**24
+
+_INHERITED: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS")
+"""All that the code sees of the Pod's environment: no secret of the job's, hub token, proxy or service address."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A function and the source it is in.
+
+    Attributes:
+        text: Python source.
+        file: its name in messages.
+        function: the function in it.
+    """
+
+    text: str
+    file: str
+    function: str
+
+
+class SandboxError(Exception):
+    """A call gave no values; the message says why."""
+
+
+class RaisedError(SandboxError):
+    """The code raised an exception."""
+
+
+class TimedOutError(SandboxError):
+    """The call took too long and was ended."""
+
+
+class Sandbox:
+    """A process that answers calls of one function; it is started by the first call and again after each failure.
+
+    Args:
+        source: the function.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def call(self, arguments: Mapping[str, Any], seconds: float) -> list[Any]:
+        """Call the function.
+
+        Args:
+            arguments: by name, as JSON has them; those that the function has no parameter for are left out.
+            seconds: how long it may take, without the start of the process.
+
+        Returns:
+            The list it returned: numbers, None, and a description of each entry that is neither.
+
+        Raises:
+            RaisedError: the code raised an exception.
+            TimedOutError: the time is over.
+            SandboxError: the process ended, or its answer is no answer.
+            TypeError, ValueError: JSON cannot say the arguments.
+        """
+        connection = self._connection or self._start()
+        answer = self._ask(connection, dict(arguments), seconds)
+        if "error" in answer:
+            raise RaisedError(answer["error"])
+        values: list[Any] = answer["values"]
+        return values
+
+    def close(self) -> None:
+        """Kill the process and all it started."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _start(self) -> socket.socket:
+        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True)
+        ours, theirs = socket.socketpair()
+        self._connection = ours
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", f"{__package__}.child", str(theirs.fileno())],
+                env=environment(os.environ, self._folder.name),
+                cwd=self._folder.name,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        answer = self._ask(ours, asdict(self._source), _START_SECONDS)
+        if "error" in answer:
+            self.close()
+            raise RaisedError(answer["error"])
+        return ours
+
+    def _ask(self, connection: socket.socket, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        try:
+            protocol.send(connection, message, deadline)
+            answer: dict[str, Any] = protocol.receive(connection, _MAX_ANSWER, deadline)
+        except TimeoutError:
+            self.close()
+            raise TimedOutError(f"takes longer than {seconds:g} seconds") from None
+        except protocol.ProtocolError as error:
+            self.close()
+            raise SandboxError(str(error)) from error
+        except (EOFError, OSError):
+            raise SandboxError(f"its process ended {self._ending()}") from None
+        return answer
+
+    def _ending(self) -> str:
+        """How the process ended by itself; it is cleared away."""
+        process = self._process
+        code = None
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(timeout=5)
+        self.close()
+        if code is None:
+            return "the connection"
+        return f"with signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+
+def environment(inherited: Mapping[str, str], folder: str) -> dict[str, str]:
+    """The environment of the code.
+
+    Args:
+        inherited: that of this process.
+        folder: the only one that is the code's own.
+    """
+    kept = {name: inherited[name] for name in _INHERITED if name in inherited}
+    own = {
+        "HOME": folder,
+        "TMPDIR": folder,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",  # the same order of sets in every process and after every restart
+        "CUDA_VISIBLE_DEVICES": "",  # the GPUs' memory belongs to the training
+    }
+    return kept | own
