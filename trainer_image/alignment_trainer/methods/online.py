@@ -97,7 +97,7 @@ def check(stage: Stage, path: str) -> list[Problem]:
     if arguments.get("sync_ref_model"):
         if stage.adapter is not None:
             refuse("sync_ref_model", "with an adapter the reference is the frozen base: remove it, or the adapter")
-        elif not getattr(member(stage), "beta", 0):
+        elif getattr(member(stage), "beta", None) == 0:
             refuse("sync_ref_model", f"without a KL penalty there is no reference: raise {stage.method}.beta")
     if stage.adapter is not None and "lm_head" in (stage.adapter.lora.target_modules or ()):
         message = "lm_head cannot be adapted: probabilities are computed from its weights directly; take it out"

@@ -52,7 +52,8 @@ class Grpo(OnlineMethod):
     )
     epsilon: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.2, description="Clipping of the probability ratio.")
     epsilon_high: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        default=None, description="Upper clipping, if it differs (DAPO: 0.28)."
+        default=None,
+        description="Upper clipping, if it differs (DAPO: 0.28). Unset: `epsilon`, or 5 for cispo, which has no other.",
     )
     mask_truncated: bool = Field(
         default=False, description="Leave responses cut off at maxCompletionLength out of the loss."
