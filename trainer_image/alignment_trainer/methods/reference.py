@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,17 +98,30 @@ def mix(policy: Any, reference: Any, share: float) -> None:
 
     for new, old in zip(policy.parameters(), reference.parameters(), strict=True):
         # Every rank computes the same; rank 0's result is what is partitioned again.
-        with _whole(new), _whole(old, modifier_rank=0), torch.no_grad():
+        with _whole(new), _whole(old, changed=True), torch.no_grad():
             old.lerp_(new.to(old.dtype), share)
 
 
-def _whole(parameter: Any, modifier_rank: int | None = None) -> AbstractContextManager[Any]:
-    """The parameter with its values: ZeRO-3 holds only a part of it on each rank."""
-    if not hasattr(parameter, "ds_id"):
-        return nullcontext()
-    import deepspeed
+@contextmanager
+def _whole(parameter: Any, *, changed: bool = False) -> Iterator[None]:
+    """The parameter with all its values, where ZeRO-3 holds only a part of it on each rank.
 
-    return deepspeed.zero.GatheredParameters([parameter], modifier_rank=modifier_rank)  # type: ignore[no-any-return]
+    Small parameters stay whole between uses. They are left so: ZeRO-3's plan of what to fetch when counts on it.
+    """
+    if not hasattr(parameter, "ds_id"):
+        yield
+        return
+    import deepspeed
+    from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
+
+    stays_whole = parameter.ds_status is ZeroParamStatus.AVAILABLE
+    if stays_whole and not changed:
+        yield
+        return
+    with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0 if changed else None):
+        yield
+    if stays_whole:
+        parameter.all_gather(param_list=[parameter])
 
 
 def _require_same_tokens(inputs: TrainerInputs, folder: str, field: str) -> None:
