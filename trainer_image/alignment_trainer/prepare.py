@@ -11,15 +11,17 @@ import datasets
 
 from alignment_api.contract import JobLayout, Problem, RunConfig, StageData, Summary
 from alignment_api.exit_codes import ExitCode
-from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, DataStatus, ModelSource, Stage
+from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, DataStatus, ModelSource, Stage, uses
 from alignment_api.v1alpha1.methods.sft import LossOn
+from alignment_api.v1alpha1.uses import ModelKind
 
-from . import base_models
+from . import base_models, rewards
 from .base_models import BaseModel
+from .data import store
 from .data.stage import prepare_stage
-from .exceptions import ConfigurationError, DataError, StorageError, TrainerError, UnavailableError
+from .exceptions import ConfigurationError, DataError, FunctionError, StorageError, TrainerError, UnavailableError
 from .methods import prompts
-from .models import chat_template
+from .models import chat_template, reward_model
 from .models.tokenizer import load_tokenizer
 from .prepared import Prepared
 from .registry import check_options
@@ -42,6 +44,7 @@ def main(config: RunConfig, layout: JobLayout) -> Summary:
     Raises:
         ConfigurationError: options, models or the chat template are wrong; with every problem found, of rows too.
         DataError: rows are wrong, with every problem found, over all stages.
+        FunctionError: a reward cannot be computed, and nothing of the above is wrong.
         UnavailableError: the hub cannot be reached, and nothing else is wrong.
         StorageError: the workspace cannot be written.
     """
@@ -71,12 +74,16 @@ class _Preparation:
         for stage in self._spec.stages:
             self._check_options(stage, paths[stage.name])
             self._fetch_models(stage, paths[stage.name])
+            self._check_reward_models(stage, paths[stage.name])
         data: dict[str, DataStatus] = {}
         # Stages that hold rows out come before those that evaluate on them.
         for stage in sorted(self._spec.stages, key=lambda stage: stage.dataset.held_out_from_stage is not None):
             status = self._prepare_data(stage, paths[stage.name], data)
             if status is not None:
                 data[stage.name] = status
+        for stage in self._spec.stages:
+            if stage.online is not None:
+                self._try_rewards(stage, paths[stage.name], has_data=stage.name in data)
         if self._errors:
             raise combined(self._errors)
         return self._prepared(data)
@@ -102,6 +109,15 @@ class _Preparation:
             except TrainerError as error:
                 self._errors.append(error)
 
+    def _check_reward_models(self, stage: Stage, path: str) -> None:
+        for use in uses.models(stage):
+            base = base_models.base_of(use.source)
+            if use.kind is ModelKind.REWARD_MODEL and base in self._folders:
+                try:
+                    reward_model.check(self._folders[base], f"{path}.{use.field}")
+                except TrainerError as error:
+                    self._errors.append(error)
+
     def _prepare_data(self, stage: Stage, path: str, done: dict[str, DataStatus]) -> DataStatus | None:
         """Numbers of the stage's data; None if something is wrong, here or in what it builds on."""
         other = stage.dataset.held_out_from_stage
@@ -126,6 +142,14 @@ class _Preparation:
         problems = list(prompts.problems(stage, data, self._tokenizer(stage), folder, path))
         if problems:
             self._errors.append(DataError(f"the prompts of stage {stage.name} cannot be used", problems))
+
+    def _try_rewards(self, stage: Stage, path: str, *, has_data: bool) -> None:
+        folders = self._layout.stage(stage.name)
+        rows: list[dict[str, Any]] = []
+        if has_data:
+            table = datasets.load_from_disk(str(folders.data / store.TRAIN))
+            rows = list(table.select(range(min(rewards.DRY_RUN_ROWS, len(table)))))
+        self._errors += rewards.dry_run(stage, path, rows, self._tokenizer(stage), folders.report)
 
     def _tokenizer(self, stage: Stage) -> Any | None:
         """The stage's tokenizer; None if there is none, which has been noted as an error."""
@@ -199,4 +223,4 @@ def combined(errors: Sequence[TrainerError]) -> TrainerError:
     return type(first)(count, [Problem(field=field, message=message) for field, message in problems])
 
 
-_PRECEDENCE: list[type[TrainerError]] = [ConfigurationError, DataError, StorageError, UnavailableError]
+_PRECEDENCE: list[type[TrainerError]] = [ConfigurationError, DataError, FunctionError, StorageError, UnavailableError]

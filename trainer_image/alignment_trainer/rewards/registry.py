@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,12 +81,16 @@ def functions(
     Raises:
         ConfigurationError: a term is wrong in a way that the manifest's schema cannot say.
     """
-    path = path or f"spec.stages[{stage.name}]"
-    surroundings = [
-        Surroundings(term, stage, path, f"{stage.method}.rewards[{index}]", models, tokenizer, device)
-        for index, term in enumerate(terms(stage))
-    ]
-    return [make_function(one) for one in surroundings]
+    everything = surroundings(stage, models, tokenizer, device, path or f"spec.stages[{stage.name}]")
+    return [make_function(around) for around in everything]
+
+
+def surroundings(
+    stage: Stage, models: Mapping[str, str], tokenizer: Any, device: Any, path: str
+) -> Iterator[Surroundings]:
+    """What each term of the stage's reward is built from, in the manifest's order; arguments as of `functions`."""
+    for index, term in enumerate(terms(stage)):
+        yield Surroundings(term, stage, path, f"{stage.method}.rewards[{index}]", models, tokenizer, device)
 
 
 def make_function(around: Surroundings) -> RewardFunction:
@@ -151,8 +155,12 @@ def _reward_model(_: ModelSource, around: Surroundings) -> Scorer:
 
 
 def _http(settings: HttpReward, around: Surroundings) -> Scorer:
-    secret = settings.token_secret_ref
-    token = os.environ[token_variable(secret)].strip() if secret is not None else None
+    token = None
+    if settings.token_secret_ref is not None:
+        variable = token_variable(settings.token_secret_ref)
+        if variable not in os.environ:
+            raise ValueError(f"there is no environment variable {variable} with the value of tokenSecretRef")
+        token = os.environ[variable].strip()
     return HttpScorer(settings.url, token, around.term.timeout_seconds)
 
 

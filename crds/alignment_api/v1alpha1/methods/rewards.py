@@ -23,12 +23,17 @@ class FormatReward(ApiModel):
         description="Regular expression (Python) that the whole response must match; `.` matches newlines.",
     )
     xml_tags: Annotated[list[DnsLabel], Field(min_length=1, max_length=16)] | None = Field(
-        default=None, description="Tags that must each occur once, in this order, such as `[think, answer]`."
+        default=None,
+        description="Elements that make up the response, each there once and in this order, such as "
+        "`[think, answer]`; only white space may be around them.",
     )
 
 
 class ExactAnswerReward(ApiModel):
-    """1 if the answer in the response is the one in a column of the dataset, else 0; case and spaces do not count."""
+    """1 if the answer in the response is the one in a column of the dataset, else 0; case and spaces do not count.
+
+    Rows without a right answer are left out.
+    """
 
     column: ColumnName = Field(default="answer", description="Column with the right answer.")
     extract: Pattern | None = Field(
@@ -39,13 +44,25 @@ class ExactAnswerReward(ApiModel):
 
 
 class MathAnswerReward(ApiModel):
-    """1 if the response's final mathematical expression equals the one in a column, else 0; by math-verify."""
+    """1 if the response's final mathematical expression equals the one in a column, else 0; by math-verify.
 
-    column: ColumnName = Field(default="answer", description="Column with the right answer, in LaTeX or plain.")
+    A boxed expression counts before others. Rows whose right answer holds no mathematics are left out.
+    """
+
+    column: ColumnName = Field(
+        default="answer",
+        description="Column with the right answer: LaTeX, plain, or a solution that ends in `#### 72`.",
+    )
 
 
 class LengthReward(ApiModel):
     """0 within a range of lengths, falling linearly to -1 outside of it."""
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "self.minTokens <= self.maxTokens", "minTokens is above maxTokens: lower minTokens, or raise maxTokens"
+        ),
+    )
 
     min_tokens: Annotated[int, Field(ge=0, le=2**20)] = Field(default=0, description="Shorter responses are penalized.")
     max_tokens: Annotated[int, Field(ge=1, le=2**20)] = Field(description="Longer responses are penalized.")
@@ -69,8 +86,9 @@ class JsonSchemaReward(ApiModel):
 class PythonReward(ApiModel):
     """A function of the user's: ``def reward(prompts, completions, **columns) -> list[float | None]``.
 
-    `prompts` and `completions` are texts, columns of the dataset come as lists by name; None leaves a row out of this
-    reward. It runs in a process of its own, without credentials.
+    `prompts` (the last user turns) and `completions` are texts, `conversations` the prompts as lists of messages;
+    columns of the dataset come as lists by name. The function gets those that it has parameters for. None leaves a row
+    out of this reward. It runs in a process of its own, without credentials and GPUs.
     """
 
     config_map: ObjectName = Field(description="ConfigMap with the Python file, in the job's namespace.")
@@ -81,7 +99,11 @@ class PythonReward(ApiModel):
 
 
 class HttpReward(ApiModel):
-    """A service: POST `{"prompts": [...], "completions": [...], "columns": {...}}`, answered `{"rewards": [...]}`."""
+    """A service: POST `{"prompts": [...], "completions": [...], "columns": {...}}`, answered `{"rewards": [...]}`.
+
+    The request also holds `conversations`, the prompts as lists of messages. A reward of null leaves a row out. While
+    the service is down or busy (429, 5xx) it is asked again until `timeoutSeconds` are over.
+    """
 
     url: Annotated[str, Field(min_length=8, max_length=1024, pattern=r"^https?://[^\s]+$")] = Field(
         description="Address of the service."
@@ -113,7 +135,7 @@ class Reward(ApiModel):
     name: DnsLabel = Field(description="Name of the reward in metrics and messages.")
     weight: Annotated[float, Field(ge=-1000, le=1000)] = Field(default=1.0, description="Weight in the sum.")
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=60, description="Longest time that scoring one batch may take."
+        default=60, description="Longest time that scoring one batch may take, of a reward that is no reward model."
     )
     format: FormatReward | None = Field(default=None, description="The form of the response.")
     exact_answer: ExactAnswerReward | None = Field(default=None, description="The right answer, literally.")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ...contract.summary import Problem
 from ..alignment_job import AlignmentJobSpec
-from . import data, online, references, resources
+from . import data, online, references, resources, rewards
 
 __all__ = ["validate_spec"]
 
 
 def validate_spec(spec: AlignmentJobSpec) -> list[Problem]:
     """All problems of ``spec``, in the order of the manifest's fields; an empty list when there is none."""
-    return [*resources.problems(spec), *online.problems(spec), *references.problems(spec), *data.problems(spec)]
+    return [problem for module in (resources, online, rewards, references, data) for problem in module.problems(spec)]
