@@ -66,16 +66,15 @@ CASES: list[tuple[DatasetFormat, dict[str, Any], Row]] = [
         },
         Pair(turns("a", "b", "c"), ANSWER, WORSE),
     ),
-    (DatasetFormat.PROMPTS, {"prompt": "a", "answer": "42"}, Prompt(turns("a"))),
+    (DatasetFormat.PROMPTS, {"prompt": "a", "answer": "42"}, Prompt(turns("a"), {"answer": "42"})),
 ]
 
 
 @pytest.mark.parametrize(("name", "row", "expected"), CASES)
 def test_rows_are_recognised_and_converted(name: DatasetFormat, row: dict[str, Any], expected: Row) -> None:
     assert detect(row) is name
-    converted = FORMATS[name].convert(row)
-    assert converted == expected
-    assert check(converted) == []
+    assert FORMATS[name].convert(row) == (expected,)
+    assert check(expected) == []
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,9 @@ def test_any_row_is_converted_or_refused(row: dict[str, Any], name: DatasetForma
         converted = FORMATS[name].convert(row)
     except RowError:
         return  # any other exception fails the test
-    check(converted)
+    assert converted
+    for standard in converted:
+        check(standard)
 
 
 WORDS = st.text(alphabet="abc xyz.\n", min_size=1, max_size=20).map(str.strip).filter(bool)
@@ -180,7 +181,9 @@ def test_transcripts_lose_no_turn(dialogue: list[tuple[str, str]], other: str) -
         said = [*[text for pair in dialogue for text in pair][:-1], last]
         return "".join(f"\n\n{('Human', 'Assistant')[i % 2]}: {text}" for i, text in enumerate(said))
 
-    row = FORMATS[DatasetFormat.HH_RLHF].convert({"chosen": transcript(dialogue[-1][1]), "rejected": transcript(other)})
+    (row,) = FORMATS[DatasetFormat.HH_RLHF].convert(
+        {"chosen": transcript(dialogue[-1][1]), "rejected": transcript(other)}
+    )
     assert isinstance(row, Pair)
     assert row.prompt + row.chosen == turns(*(text for pair in dialogue for text in pair))
     assert row.rejected == (message(Role.ASSISTANT, other),)
@@ -188,7 +191,7 @@ def test_transcripts_lose_no_turn(dialogue: list[tuple[str, str]], other: str) -
 
 @given(dialogue=st.lists(WORDS, min_size=2, max_size=6).filter(lambda texts: len(texts) % 2 == 0))
 def test_chat_formats_agree(dialogue: list[str]) -> None:
-    expected = Conversation(turns(*dialogue))
+    expected = (Conversation(turns(*dialogue)),)
     shared = [{"from": ("human", "gpt")[i % 2], "value": text} for i, text in enumerate(dialogue)]
     assert FORMATS[DatasetFormat.MESSAGES].convert({"messages": list(turns(*dialogue))}) == expected
     assert FORMATS[DatasetFormat.SHARE_GPT].convert({"conversations": shared}) == expected

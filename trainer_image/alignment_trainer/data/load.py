@@ -13,7 +13,7 @@ from alignment_api.v1alpha1.validation.data import FORMATS_OF_METHOD
 from ..exceptions import DataError
 from . import sources
 from .formats import FORMATS, SourceRow, describe, detect
-from .rows import Conversation, Prompt, Row, RowError, last_prompt
+from .rows import Conversation, Pair, Prompt, Row, RowError, labelled, last_prompt
 from .validate import check
 
 _SHOWN = 5
@@ -69,11 +69,11 @@ def load(dataset: Dataset, method: Method, layout: JobLayout, path: str) -> Load
             continue
         if loaded.format is None:
             loaded.format = _format_of(item.where, item.value, dataset, method, path)
-        row, errors = _convert(item.value, loaded.format)
-        if row is None or errors:
-            loaded.invalid.append(InvalidRow(item.where, tuple(str(error) for error in errors)))
+        rows, errors = _convert(item.value, loaded.format)
+        if errors:
+            loaded.invalid.append(InvalidRow(item.where, tuple(dict.fromkeys(map(str, errors)))))
         else:
-            loaded.rows.append(_for_method(row, method))
+            loaded.rows.extend(standard for row in rows for standard in _for_method(row, method))
     return loaded
 
 
@@ -111,16 +111,17 @@ def _format_of(where: str, row: SourceRow, dataset: Dataset, method: Method, pat
     if dataset.format is not DatasetFormat.AUTO:
         return dataset.format
     columns = ", ".join(sorted(map(str, row))) or "none"
-    found = detect(row)
-    if found is None:
+    usable = _formats_for(method)
+    found = detect(row, usable)
+    if found is not None:
+        return found
+    other = detect(row)
+    if other is None:
         message = f"no format has the columns of {where} ({columns}); known formats: {describe()}"
         raise _refused(f"{path}.format", message)
-    usable = _formats_for(method)
-    if found not in usable:
-        names = ", ".join(name.value for name in FORMATS if name in usable)
-        message = f"{where} (columns {columns}) looks like {found.value}, but {method} needs one of: {names}"
-        raise _refused(f"{path}.format", message)
-    return found
+    names = ", ".join(name.value for name in FORMATS if name in usable)
+    message = f"{where} (columns {columns}) looks like {other.value}, but {method} needs one of: {names}"
+    raise _refused(f"{path}.format", message)
 
 
 def _formats_for(method: Method) -> frozenset[DatasetFormat]:
@@ -129,19 +130,21 @@ def _formats_for(method: Method) -> frozenset[DatasetFormat]:
     return FORMATS_OF_METHOD[method]
 
 
-def _convert(value: SourceRow, name: DatasetFormat) -> tuple[Row | None, list[RowError]]:
+def _convert(value: SourceRow, name: DatasetFormat) -> tuple[tuple[Row, ...], list[RowError]]:
     try:
-        row = FORMATS[name].convert(value)
+        rows = FORMATS[name].convert(value)
     except RowError as error:
-        return None, [error]
-    return row, check(row)
+        return (), [error]
+    return rows, [error for row in rows for error in check(row)]
 
 
-def _for_method(row: Row, method: Method) -> Row:
-    """Evaluation asks the questions of demonstrations and does not need their answers."""
+def _for_method(row: Row, method: Method) -> tuple[Row, ...]:
+    """Evaluation asks the questions of demonstrations and needs no answers; KTO learns from each side of a pair."""
     if method is Method.EVALUATE and isinstance(row, Conversation):
-        return Prompt(last_prompt(row))
-    return row
+        return (Prompt(last_prompt(row)),)
+    if method is Method.KTO and isinstance(row, Pair):
+        return labelled(row)
+    return (row,)
 
 
 def invalid_lines(loaded: Loaded) -> Iterator[dict[str, object]]:

@@ -1,23 +1,25 @@
-"""The three kinds of standard rows, and what is wrong with a row that becomes none of them.
+"""The kinds of standard rows, and what is wrong with a row that becomes none of them.
 
-A prepared dataset holds rows of one kind, as TRL's conversational format names them; each value is a list of messages
+A prepared dataset holds rows of one kind, as TRL's conversational format names them; texts are lists of messages
 ``{"role": ..., "content": ...}``:
 
-=============  ======================================  ===========================
-kind           columns                                 used by
-=============  ======================================  ===========================
-conversation   ``messages``                            sft with lossOn all/assistant
-conversation   ``prompt`` ``completion``               sft with lossOn completion
-pair           ``prompt`` ``chosen`` ``rejected``      reward, dpo, evaluate
-prompt         ``prompt``                              evaluate
-=============  ======================================  ===========================
+=============  ===============================================  ========================================
+kind           columns                                          used by
+=============  ===============================================  ========================================
+conversation   ``messages``                                     sft with lossOn all/assistant
+conversation   ``prompt`` ``completion``                        sft with lossOn completion
+pair           ``prompt`` ``chosen`` ``rejected`` [``margin``]  reward, dpo, orpo, cpo, simpo, evaluate
+labelled       ``prompt`` ``completion`` ``label``              kto
+prompt         ``prompt`` and any others                        grpo, rloo, ppo, evaluate
+=============  ===============================================  ========================================
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class Role(StrEnum):
@@ -52,21 +54,58 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Pair:
-    """A preference: two continuations of one prompt, the chosen one better."""
+    """A preference: two continuations of one prompt, the chosen one better.
+
+    Attributes:
+        prompt: the turns before both.
+        chosen: the better continuation.
+        rejected: the other one.
+        margin: by how much the chosen one is better, in the units of whoever scored them; None if nobody did.
+    """
 
     prompt: Messages
     chosen: Messages
     rejected: Messages
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A continuation of a prompt that somebody called good or bad.
+
+    Attributes:
+        prompt: the turns before it.
+        completion: the continuation.
+        label: True for a good one.
+    """
+
+    prompt: Messages
+    completion: Messages
+    label: bool
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt without a response."""
+    """A prompt without a response.
+
+    Attributes:
+        prompt: its turns.
+        extra: the row's other columns, as JSON values; reward functions are given them.
+    """
 
     prompt: Messages
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-Row = Conversation | Pair | Prompt
+Row = Conversation | Pair | Labelled | Prompt
+
+
+def labelled(pair: Pair) -> tuple[Labelled, Labelled]:
+    """What a pair says about each of its continuations alone: the chosen one is good, the rejected one bad.
+
+    Source: Ethayarajh et al., 2024 (arXiv:2402.01306), whose experiments turn n pairs into 2n labelled responses so.
+    """
+    return Labelled(pair.prompt, pair.chosen, True), Labelled(pair.prompt, pair.rejected, False)
 
 
 class RowError(ValueError):

@@ -12,7 +12,7 @@ from alignment_api.v1alpha1 import DataStatus, Stage
 from alignment_api.v1alpha1.methods.sft import LossOn
 
 from ..completion import Marker, list_files, read_marker, write_marker
-from .rows import Conversation, Message, Messages, Pair, Prompt, Row
+from .rows import Conversation, Labelled, Pair, Prompt, Row
 
 TRAIN: Final = "train"
 EVAL: Final = "eval"
@@ -48,7 +48,7 @@ def save(stage: Stage, folders: StageLayout, train: Sequence[Row], held_out: Seq
     building.mkdir(parents=True)
     for name, rows in ((TRAIN, train), (EVAL, held_out)):
         if rows:
-            _write_split(building / name, [columns(row, stage) for row in rows])
+            _write_split(building / name, [columns(row, stage) for row in rows], _messages(rows[0]))
     write_marker(building, DataMarker(files=list_files(building), source=source_of(stage), status=status))
     shutil.rmtree(folders.data, ignore_errors=True)
     building.rename(folders.data)
@@ -61,35 +61,47 @@ def read_rows(folder: Path) -> list[Row]:
     return [_from_columns(row) for row in datasets.load_from_disk(str(folder))]
 
 
-def columns(row: Row, stage: Stage) -> dict[str, list[Message]]:
+def columns(row: Row, stage: Stage) -> dict[str, Any]:
     """``row`` in TRL's columns for ``stage``: loss on the completion needs it apart from its prompt."""
     match row:
         case Conversation(messages) if stage.sft is not None and stage.sft.loss_on is LossOn.COMPLETION:
             return {"prompt": list(messages[:-1]), "completion": list(messages[-1:])}
         case Conversation(messages):
             return {"messages": list(messages)}
-        case Pair(prompt, chosen, rejected):
-            return {"prompt": list(prompt), "chosen": list(chosen), "rejected": list(rejected)}
-        case Prompt(prompt):
-            return {"prompt": list(prompt)}
+        case Pair(prompt, chosen, rejected, margin):
+            sides: dict[str, Any] = {"prompt": list(prompt), "chosen": list(chosen), "rejected": list(rejected)}
+            return sides if margin is None else {**sides, "margin": margin}
+        case Labelled(prompt, completion, label):
+            return {"prompt": list(prompt), "completion": list(completion), "label": label}
+        case Prompt(prompt, extra):
+            return {**extra, "prompt": list(prompt)}
 
 
 def _from_columns(row: dict[str, Any]) -> Row:
-    values: dict[str, Messages] = {name: tuple(messages) for name, messages in row.items()}
-    match values:
+    match row:
         case {"chosen": chosen, "rejected": rejected, "prompt": prompt}:
-            return Pair(prompt, chosen, rejected)
+            return Pair(tuple(prompt), tuple(chosen), tuple(rejected), row.get("margin"))
+        case {"completion": completion, "prompt": prompt, "label": label}:
+            return Labelled(tuple(prompt), tuple(completion), label)
         case {"completion": completion, "prompt": prompt}:
-            return Conversation(prompt + completion)
+            return Conversation((*prompt, *completion))
         case {"messages": messages}:
-            return Conversation(messages)
+            return Conversation(tuple(messages))
         case _:
-            return Prompt(values["prompt"])
+            return Prompt(tuple(row["prompt"]), {name: value for name, value in row.items() if name != "prompt"})
 
 
-def _write_split(folder: Path, rows: list[dict[str, list[Message]]]) -> None:
+def _messages(row: Row) -> frozenset[str]:
+    """The columns of messages; others may bear the same names where a prompt brings its own columns."""
+    if isinstance(row, Prompt):
+        return frozenset({"prompt"})
+    return frozenset({"messages", "prompt", "completion", "chosen", "rejected"})
+
+
+def _write_split(folder: Path, rows: list[dict[str, Any]], messages: frozenset[str]) -> None:
     import datasets
 
     turn = {"role": datasets.Value("string"), "content": datasets.Value("string")}
-    features = datasets.Features({name: datasets.List(turn) for name in rows[0]})
-    datasets.Dataset.from_list(rows, features=features).save_to_disk(str(folder))
+    dataset = datasets.Dataset.from_list(rows)
+    features = {name: datasets.List(turn) if name in messages else kind for name, kind in dataset.features.items()}
+    dataset.cast(datasets.Features(features)).save_to_disk(str(folder))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from .rows import Conversation, Messages, Pair, Prompt, Role, Row, RowError
+from .rows import Conversation, Labelled, Messages, Pair, Prompt, Role, Row, RowError
 
 
 def check(row: Row) -> list[RowError]:
@@ -14,6 +15,8 @@ def check(row: Row) -> list[RowError]:
             return list(_conversation(messages))
         case Pair():
             return list(_pair(row))
+        case Labelled(prompt, completion):
+            return [*_prompt(prompt), *_answer("completion", completion)]
         case Prompt(prompt):
             return list(_prompt(prompt))
 
@@ -29,13 +32,21 @@ def _conversation(messages: Messages) -> Iterator[RowError]:
 
 def _pair(row: Pair) -> Iterator[RowError]:
     yield from _prompt(row.prompt)
-    for column, answer in (("chosen", row.chosen), ("rejected", row.rejected)):
-        if len(answer) != 1 or answer[0]["role"] != Role.ASSISTANT:
-            yield RowError(column, "must be one assistant message")
-        elif not answer[0]["content"].strip():
-            yield RowError(column, "is empty")
+    yield from _answer("chosen", row.chosen)
+    yield from _answer("rejected", row.rejected)
     if row.chosen == row.rejected:
         yield RowError("rejected", "is identical to chosen: the pair expresses no preference")
+    if row.margin is not None and not math.isfinite(row.margin):
+        yield RowError("margin", f"is {row.margin}: it must be a finite number")
+    elif row.margin is not None and row.margin < 0:
+        yield RowError("margin", f"is {row.margin:g}: below 0, the rejected response would be the better one")
+
+
+def _answer(column: str, answer: Messages) -> Iterator[RowError]:
+    if len(answer) != 1 or answer[0]["role"] != Role.ASSISTANT:
+        yield RowError(column, "must be one assistant message")
+    elif not answer[0]["content"].strip():
+        yield RowError(column, "is empty")
 
 
 def _prompt(prompt: Messages) -> Iterator[RowError]:

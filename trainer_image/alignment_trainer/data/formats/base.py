@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
 
 from ..rows import Message, Messages, Role, Row, RowError, message
 
 SourceRow = Mapping[str, Any]
-"""A row as its source holds it: column -> JSON value."""
+"""A row as its source holds it: column -> value; values of Parquet, Arrow and the hub may be other than JSON's."""
+
+_DEEPEST: Final = 32
+_WIDEST: Final = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -19,13 +24,13 @@ class Format:
     Attributes:
         columns: the columns every row has; what people are told.
         matches: whether a row looks like this format (for ``format: auto``).
-        convert: the standard row; raises RowError for values of the wrong type or a missing column. Whether the
-            values make sense is ``validate``'s question.
+        convert: the standard rows, one or more; raises RowError for values of the wrong type or a missing column.
+            Whether the values make sense is ``validate``'s question.
     """
 
     columns: tuple[str, ...]
     matches: Callable[[SourceRow], bool]
-    convert: Callable[[SourceRow], Row]
+    convert: Callable[[SourceRow], tuple[Row, ...]]
 
 
 def has(*columns: str) -> Callable[[SourceRow], bool]:
@@ -54,8 +59,23 @@ def text(row: SourceRow, name: str) -> str:
     """
     value = column(row, name)
     if not isinstance(value, str):
-        raise RowError(name, f"must be text, not {_type_name(value)}")
+        raise RowError(name, f"must be text, not {type_name(value)}")
     return value
+
+
+def number(row: SourceRow, name: str) -> float:
+    """The number in a column; CSV files hold it as text.
+
+    Raises:
+        RowError: the column is missing or holds something else.
+    """
+    value = column(row, name)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise RowError(name, f"must be a number, not {type_name(value)}")
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise RowError(name, f"is {value!r:.60}; it must be a number") from None
 
 
 def messages(
@@ -79,7 +99,7 @@ def messages(
     """
     value = column(row, name)
     if not isinstance(value, list | tuple):
-        raise RowError(name, f"must be a list of messages, not {_type_name(value)}")
+        raise RowError(name, f"must be a list of messages, not {type_name(value)}")
     names = roles if roles is not None else {role.value: role for role in Role}
     return tuple(_message(item, f"{name}[{i}]", role_key, content_key, names) for i, item in enumerate(value))
 
@@ -100,15 +120,43 @@ def answer_messages(row: SourceRow, name: str) -> Messages:
 
 def _message(item: Any, where: str, role_key: str, content_key: str, names: Mapping[str, Role]) -> Message:
     if not isinstance(item, Mapping):
-        raise RowError(where, f"must be a message with {role_key} and {content_key}, not {_type_name(item)}")
+        raise RowError(where, f"must be a message with {role_key} and {content_key}, not {type_name(item)}")
     role, content = item.get(role_key), item.get(content_key)
     if not isinstance(role, str) or role not in names:
         raise RowError(where, f"{role_key} is {role!r}; it must be one of {', '.join(names)}")
     if not isinstance(content, str):
-        raise RowError(where, f"{content_key} must be text, not {_type_name(content)}")
+        raise RowError(where, f"{content_key} must be text, not {type_name(content)}")
     return message(names[role], content)
 
 
-def _type_name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """What ``value`` is, in the words of JSON."""
     names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", dict: "an object", str: "text"}
     return names.get(type(value), "a list" if isinstance(value, list | tuple) else type(value).__name__)
+
+
+def json_value(value: Any, name: str, depth: int = 0) -> Any:
+    """``value`` as a JSON value that a prepared dataset can hold; dates become ISO 8601 texts.
+
+    Raises:
+        RowError: it is none, nests too deep, or is an integer of more than 64 bits.
+    """
+    match value:
+        case None | bool() | float() | str():
+            return value
+        case int() if -_WIDEST <= value < _WIDEST:
+            return value
+        case int():
+            raise RowError(name, "holds an integer of more than 64 bits: write it as text")
+        case datetime() | date() | time():
+            return value.isoformat()
+        case Decimal():
+            return float(value)
+        case Mapping() | list() | tuple() if depth == _DEEPEST:
+            raise RowError(name, f"nests deeper than {_DEEPEST} levels")
+        case Mapping():
+            return {str(key): json_value(item, name, depth + 1) for key, item in value.items()}
+        case list() | tuple():
+            return [json_value(item, name, depth + 1) for item in value]
+        case _:
+            raise RowError(name, f"holds {type_name(value)}, which is no JSON value: leave the column out")

@@ -6,9 +6,9 @@ from ..rows import Conversation
 from .base import Format, SourceRow, has, messages
 
 
-def convert(row: SourceRow) -> Conversation:
+def convert(row: SourceRow) -> tuple[Conversation]:
     """The conversation as it stands."""
-    return Conversation(messages(row, "messages"))
+    return (Conversation(messages(row, "messages")),)
 
 
 FORMAT = Format(columns=("messages",), matches=has("messages"), convert=convert)

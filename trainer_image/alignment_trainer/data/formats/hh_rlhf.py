@@ -26,7 +26,7 @@ def parse(transcript: str, column: str) -> Messages:
     return tuple(_turn(speaker, said) for speaker, said in zip(parts[::2], parts[1::2], strict=True))
 
 
-def convert(row: SourceRow) -> Pair:
+def convert(row: SourceRow) -> tuple[Pair]:
     """Both transcripts split at their last assistant turn; what comes before it is the prompt, the same for both."""
     chosen, rejected = (parse(text(row, name), name) for name in ("chosen", "rejected"))
     for name, turns in (("chosen", chosen), ("rejected", rejected)):
@@ -34,7 +34,7 @@ def convert(row: SourceRow) -> Pair:
             raise RowError(name, "must end with an Assistant turn")
     if chosen[:-1] != rejected[:-1]:
         raise RowError("rejected", "answers another prompt than chosen: the transcripts differ before the last turn")
-    return Pair(chosen[:-1], chosen[-1:], rejected[-1:])
+    return (Pair(chosen[:-1], chosen[-1:], rejected[-1:]),)
 
 
 def matches(row: SourceRow) -> bool:

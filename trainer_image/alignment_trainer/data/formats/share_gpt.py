@@ -15,9 +15,9 @@ ROLES = {
 }
 
 
-def convert(row: SourceRow) -> Conversation:
+def convert(row: SourceRow) -> tuple[Conversation]:
     """The conversation with roles by their usual names."""
-    return Conversation(messages(row, "conversations", role_key="from", content_key="value", roles=ROLES))
+    return (Conversation(messages(row, "conversations", role_key="from", content_key="value", roles=ROLES)),)
 
 
 FORMAT = Format(columns=("conversations",), matches=has("conversations"), convert=convert)
