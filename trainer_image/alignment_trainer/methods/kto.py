@@ -29,6 +29,7 @@ OWNERS: Final = {
     "train_sampling_strategy": "kto.loss",
 }
 PEFT_TASK: Final = "CAUSAL_LM"
+REFERENCE: Final = "kto.reference"
 LABEL: Final = "label"
 
 config_class = trl_imports.kto_config
@@ -56,18 +57,16 @@ def options(stage: Stage) -> dict[str, Any]:
 
 
 def check(stage: Stage, path: str) -> list[Problem]:
-    """Refuse micro batches of one row, which have no other prompt, and what TRL cannot do with its moving reference."""
-    kto, arguments = _member(stage), stage.trainer_args or {}
+    """Refuse micro batches of one row, which have no other prompt, and a reference that a resumed run would lose."""
     problems = []
-    if _estimates_kl(kto) and stage.training.micro_batch_size == 1:
+    if _estimates_kl(_member(stage)) and stage.training.micro_batch_size == 1:
         message = (
             "1 is too small for the loss kto, which estimates the KL divergence from the responses of a micro batch "
             "given each other's prompts: set it to 2 or more, or kto.loss to apo_zero_unpaired"
         )
         problems.append(Problem(field=f"{path}.training.microBatchSize", message=message))
-    if arguments.get("sync_ref_model") and (kto.precompute_reference or stage.adapter is not None):
-        other = "kto.precomputeReference" if kto.precompute_reference else "adapter"
-        message = f"needs a reference model of its own, which {other} does without: remove one of them"
+    if (stage.trainer_args or {}).get("sync_ref_model"):
+        message = "moves the reference, and a resumed run would begin again with the first one: remove it"
         problems.append(Problem(field=f"{path}.trainerArgs.sync_ref_model", message=message))
     return problems
 
@@ -77,7 +76,10 @@ def make_trainer(inputs: TrainerInputs) -> Any:
 
     Raises:
         DataError: the labels are all alike and no weights are set, or maxLength leaves too few rows.
+        ConfigurationError: the reference has other tokens than the policy.
     """
+    from . import reference
+
     kto, config = _member(inputs.stage), inputs.config
     rows = inputs.train_dataset
     if _given_weights(kto) is None:
@@ -86,7 +88,10 @@ def make_trainer(inputs: TrainerInputs) -> Any:
     if _estimates_kl(kto):
         seed = config.seed if config.data_seed is None else config.data_seed
         rows = rows.shuffle(seed=seed, keep_in_memory=True)
-    trainer = trl_imports.kto_trainer()(**inputs.keyword_arguments() | {"train_dataset": rows})
+    arguments = inputs.keyword_arguments() | {"train_dataset": rows, "ref_model": reference.load(inputs, REFERENCE)}
+    trainer = trl_imports.kto_trainer()(**arguments)
+    if kto.precompute_reference:
+        reference.let_go(trainer)
     if _estimates_kl(kto):
         usable = usable_rows(len(trainer.train_dataset), config.per_device_train_batch_size)
         trainer.train_dataset = trainer.train_dataset.select(range(usable))
