@@ -64,6 +64,11 @@ class Stage(ApiModel):
             "has(self.evaluate) || !has(self.dataset) || !has(self.dataset.heldOutFromStage)",
             "dataset.heldOutFromStage is only for evaluate stages: training on held-out rows spoils them",
         ),
+        CelRule(
+            "!has(self.kto) || self.kto.loss != 'kto' || self.training.microBatchSize > 1",
+            "training.microBatchSize must be 2 or more for the loss kto, which estimates the KL divergence within a "
+            "micro batch: raise it, or set kto.loss to apo_zero_unpaired",
+        ),
     )
 
     name: StageName = Field(description="Name of the stage, unique within the job.")
