@@ -1,8 +1,9 @@
-"""What the trainers hold in memory, and that every loss of the API reaches TRL's computation."""
+"""What the trainers hold in memory, that every loss of the API reaches TRL's computation, and that they learn."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -16,17 +17,16 @@ from alignment_trainer.methods.inputs import TrainerInputs
 from alignment_trainer.models import adapter
 from alignment_trainer.registry import build_config, method_module
 
-from .conftest import stage_of
+from .conftest import TRAINING, stage_of
 from .plain_rewards import REWARDS, prompt_rows
 
 ONE_PROCESS = Runtime.model_validate({"deepspeed": {"zeroStage": 0}})
 
 
-def stage_with(method: Method, member: dict[str, Any], **fields: Any) -> Stage:
+def stage_with(method: Method, member: dict[str, Any], training: dict[str, Any] | None = None, **fields: Any) -> Stage:
     online = {"generations": 4, "maxCompletionLength": 12, "rewards": REWARDS} | member
-    return Stage.model_validate(
-        stage_of(method, training={"globalBatchSize": 4, "microBatchSize": 4}, **{method.value: online}, **fields)
-    )
+    training = training or {"globalBatchSize": 4, "microBatchSize": 4}
+    return Stage.model_validate(stage_of(method, training=training, **{method.value: online}, **fields))
 
 
 def trainer_of(stage: Stage, model: Path, output: Path) -> Any:
@@ -92,3 +92,17 @@ def test_loss(trainer: Any, responses: Any, loss: GrpoLoss) -> None:
     gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert any(gradient.abs().max() > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize("method", [Method.GRPO, Method.RLOO])
+def test_the_reward_rises(method: Method, tiny_model: Path, tmp_path: Path) -> None:
+    rewards = [{"name": "letter", "format": {"pattern": ".*e.*"}}]
+    member = {"generations": 8, "maxCompletionLength": 8, "rewards": rewards}
+    training = TRAINING | {"globalBatchSize": 32, "microBatchSize": 32, "maxSteps": 30, "learningRate": 3e-3}
+    training |= {"checkpoint": {"everySteps": 1000}}
+    trainer = trainer_of(stage_with(method, member, training), tiny_model, tmp_path)
+    trainer.train()
+    means = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
+    assert len(means) == 30
+    assert fmean(means[:5]) < 0.5
+    assert fmean(means[-5:]) > 0.75
