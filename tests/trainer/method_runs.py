@@ -17,9 +17,12 @@ from typing import Any, Final
 
 import pytest
 
-from alignment_api.contract import Summary, TrainerPhase
+from alignment_api.contract import AttemptLayout, Summary, TrainerPhase
 from alignment_api.exit_codes import ExitCode
-from alignment_api.v1alpha1 import Method
+from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_trainer.device import Accelerator, Device
+from alignment_trainer.methods.inputs import TrainerInputs
+from alignment_trainer.registry import build_config, method_module
 
 from .conftest import TRAINING, Workspace, stage_of
 from .plain_run import run_plain
@@ -233,6 +236,11 @@ def check_finished(run: StageRun) -> None:
     assert progress.tokens_per_second
     assert math.isfinite(progress.metrics["loss"])
     assert sorted(run.history) == list(range(1, STEPS + 1))
+    checkpoints = run.workspace.layout.stage(run.name).attempt(run.attempt).checkpoints
+    saved = sorted(path.name for path in checkpoints.glob("checkpoint-*"))
+    assert saved == [f"checkpoint-{CHECKPOINT}", f"checkpoint-{STEPS}"]
+    assert run.summary.checkpoint is not None
+    assert run.summary.checkpoint.step == STEPS
     assert (run.model / "complete.json").is_file()
     assert list(run.model.rglob("*.bin")) == []
 
@@ -252,6 +260,52 @@ def check_generates(run: StageRun) -> None:
     )
     answer = model.generate(**inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False)
     assert answer.shape[1] == inputs["input_ids"].shape[1] + 4
+
+
+def check_merged(run: StageRun) -> None:
+    """The merged model gives the outputs of base and adapter together, and they differ from the base's."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    assert run.summary.model is not None
+    assert run.summary.model.adapter_path is not None
+    base = AutoModelForCausalLM.from_pretrained(run.workspace.root / "models" / "tiny")
+    merged = AutoModelForCausalLM.from_pretrained(run.model)
+    tokens = torch.arange(10).unsqueeze(0)
+    with torch.no_grad():
+        before = base(tokens).logits
+        after = PeftModel.from_pretrained(base, str(run.workspace.root / run.summary.model.adapter_path))(tokens).logits
+        torch.testing.assert_close(merged(tokens).logits, after, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(before, after, atol=1e-3)
+
+
+def make_trainer(stage: Stage, model: Path, rows: Sequence[dict[str, Any]], folder: Path, **fields: Any) -> Any:
+    """The TRL trainer of ``stage`` in this process alone, to look at single batches.
+
+    Args:
+        stage: the stage.
+        model: folder of the model it starts from.
+        rows: training rows, as Prepare leaves them.
+        folder: an empty folder for its files.
+        fields: other fields of `TrainerInputs`.
+    """
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+
+    runtime = Runtime.model_validate(ONE_PROCESS)
+    config = build_config(stage, runtime, output_dir=folder, device=Device(Accelerator.CPU, 1), evaluates=False)
+    inputs = TrainerInputs(
+        stage=stage,
+        config=config,
+        model=str(model),
+        tokenizer=AutoTokenizer.from_pretrained(str(model)),
+        train_dataset=Dataset.from_list(list(rows)),
+        attempt=AttemptLayout(folder),
+        device="cpu",
+        **fields,
+    )
+    return method_module(stage.method).make_trainer(inputs)
 
 
 def _uninterrupted(run: StageRun) -> Path:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from alignment_api.v1alpha1 import Method
+from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_trainer.registry import check_options
 
 from . import tiny
-from .conftest import Workspace, workspace_in
+from .conftest import TRAINING, Workspace, stage_of, workspace_in
 from .method_runs import (
+    ONE_PROCESS,
     PLAIN,
     StageRun,
     check_finished,
@@ -19,6 +21,7 @@ from .method_runs import (
     check_resumed,
     check_same_metrics,
     cut_off_and_resume,
+    make_trainer,
     plain_history,
     run_stage,
 )
@@ -48,3 +51,39 @@ def test_equals_a_plain_trl_script(sft: StageRun, tmp_path: Path) -> None:
 
 def test_resumed_equals_uninterrupted(sft: StageRun) -> None:
     check_resumed(sft, cut_off_and_resume(sft))
+
+
+def test_packed_rows_do_not_see_each_other(tiny_model: Path, tmp_path: Path) -> None:
+    """The loss of rows packed into one sequence is that of the same rows side by side."""
+    import torch
+
+    losses = []
+    rows = tiny.completion_rows(4)
+    for packing in (False, True):
+        fields = {"sft": {"packing": packing}, "training": TRAINING | {"microBatchSize": 4}}
+        stage = Stage.model_validate(stage_of(Method.SFT, **fields))
+        trainer = make_trainer(stage, tiny_model, rows, tmp_path / str(packing))
+        batch = next(iter(trainer.get_train_dataloader()))
+        assert len(batch["input_ids"]) == (1 if packing else 4)
+        with torch.no_grad():
+            losses.append(trainer.compute_loss(trainer.model, batch))
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("truncation", ["keepStart", "keepEnd"])
+def test_which_end_of_a_long_row_is_kept(tiny_model: Path, tmp_path: Path, truncation: str) -> None:
+    rows = tiny.conversation_rows(2)
+    sft = {"lossOn": "all", "maxLength": 8, "truncation": truncation}
+    stage = Stage.model_validate(stage_of(Method.SFT, sft=sft))
+    trainer = make_trainer(stage, tiny_model, rows, tmp_path)
+    for row, cut in zip(rows, trainer.train_dataset["input_ids"], strict=True):
+        whole = trainer.processing_class.apply_chat_template(row["messages"], return_dict=True)["input_ids"]
+        assert len(whole) > 8
+        assert cut == (whole[:8] if truncation == "keepStart" else whole[-8:])
+
+
+def test_packing_that_would_cut_the_kept_end_is_refused() -> None:
+    stage = Stage.model_validate(stage_of(Method.SFT, sft={"packing": True, "truncation": "keepEnd"}))
+    problems = check_options(stage, Runtime.model_validate(ONE_PROCESS), path="spec.stages[0]")
+    assert [problem.field for problem in problems] == ["spec.stages[0].sft.truncation"]
+    assert "keepStart" in problems[0].message

@@ -15,6 +15,7 @@ from . import trainer_args
 from .device import Accelerator, Device
 from .exceptions import ConfigurationError
 from .methods.inputs import TrainerInputs
+from .models import adapter
 from .training_arguments import shared_arguments
 
 
@@ -86,6 +87,8 @@ def check_options(stage: Stage, runtime: Runtime, *, path: str | None = None) ->
     arguments = stage.trainer_args or {}
     problems = trainer_args.check(arguments, module.config_class(), module.OWNERS, f"{path}.trainerArgs")
     problems += module.check(stage, path)
+    if stage.adapter:
+        problems += adapter.check(stage.adapter, f"{path}.adapter")
     if problems:
         return problems
     try:

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
-from alignment_api.v1alpha1.methods.common import Truncation
 from alignment_api.v1alpha1.methods.dpo import Dpo, DpoLossType, FDivergenceType
 
 from .. import trl_imports
 from .inputs import TrainerInputs
+from .truncation import TRUNCATION_MODES
 
 OWNERS: Final = {
     "beta": "dpo.beta",
@@ -62,8 +62,6 @@ _DIVERGENCES: Final = {
     FDivergenceType.ALPHA_DIVERGENCE: "alpha_divergence",
 }
 
-_TRUNCATIONS: Final = {Truncation.KEEP_START: "keep_start", Truncation.KEEP_END: "keep_end"}
-
 _EXO_LABEL_SMOOTHING: Final = 1e-3
 """EXO needs a positive label smoothing; the paper's value (arXiv:2402.00856)."""
 
@@ -82,7 +80,7 @@ def options(stage: Stage) -> dict[str, Any]:
         "f_alpha_divergence_coef": dpo.divergence.alpha,
         "ld_alpha": dpo.length_desensitization,
         "max_length": dpo.max_length,
-        "truncation_mode": _TRUNCATIONS[dpo.truncation],
+        "truncation_mode": TRUNCATION_MODES[dpo.truncation],
         "precompute_ref_log_probs": dpo.precompute_reference,
     }
     if dpo.sync_reference is not None:

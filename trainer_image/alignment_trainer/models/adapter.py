@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Adapter
 
 ALL_LINEAR: Final = "all-linear"
+OUTPUT_HEAD: Final = "lm_head"
+
+
+def check(adapter: Adapter, path: str) -> list[Problem]:
+    """Refuse an adapter on the output head, whose weight TRL multiplies with directly, past any adapter.
+
+    Args:
+        adapter: the API's adapter.
+        path: its path in the manifest.
+    """
+    return [
+        Problem(field=f"{path}.lora.targetModules", message=f"{name} is the output head, which takes none: remove it")
+        for name in adapter.lora.target_modules or ()
+        if name.split(".")[-1] == OUTPUT_HEAD
+    ]
 
 
 def peft_config(adapter: Adapter, task: str) -> Any:

@@ -60,7 +60,7 @@ def export_model(trainer: Any, stage: Stage, base: str, layout: JobLayout, own: 
         return None
     _remove_extras(trained)
     if stage.adapter:
-        _save_merged(base, trained, building, stage.method)
+        _save_merged(base, trained, building, stage.method, trainer.processing_class)
         trainer.processing_class.save_pretrained(str(building))
     marker = ModelMarker(files=list_files(building), digest=weights_digest(building))
     write_marker(building, marker)
@@ -105,10 +105,11 @@ def weights_digest(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _save_merged(base: str, adapter: Path, target: Path, method: Method) -> None:
+def _save_merged(base: str, adapter: Path, target: Path, method: Method, tokenizer: Any) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+    from transformers.trainer_utils import align_special_tokens
 
     # Otherwise from_pretrained would partition the weights over a gang that does not take part.
     unset_hf_deepspeed_config()
@@ -117,6 +118,9 @@ def _save_merged(base: str, adapter: Path, target: Path, method: Method) -> None
     else:
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
     merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    # As transformers did with the model that was trained: generation ends where the chat template ends a turn, and a
+    # classifier finds the last token of a padded row.
+    align_special_tokens(merged, tokenizer)
     merged.save_pretrained(str(target))
 
 
