@@ -110,6 +110,8 @@ def test_no_checkpoint_of_the_time_that_patience_took(volume: Workspace) -> None
     assert f"{margins[last]:.4g} at steps {last - 2}, {last - 1}, {last}, above 0.3 (as set)" in summary.message
     (problem,) = summary.problems
     assert problem.field == "spec.stages[dpo].guard.maxRewardMargin"
+    resolved = json.loads(volume.layout.stage("dpo").attempt(1).resolved.read_text())
+    assert resolved["guard"] == {"startCheck": True, "patience": 3, "maxRewardMargin": 0.3}
     good = newest(volume.layout.stage("dpo"), 1)
     assert good is not None
     assert good.marker.step == summary.checkpoint.step, "what a new attempt would resume from"

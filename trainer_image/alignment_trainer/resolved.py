@@ -19,6 +19,7 @@ from alignment_api.v1alpha1 import Runtime, Stage, Tokenizer
 from . import defaults, trainer_args
 from .completion import read_marker
 from .files import write_atomically
+from .guard.thresholds import guard_of, thresholds_of
 from .methods.inputs import TrainerInputs
 from .models.export import ModelMarker
 from .registry import method_module
@@ -80,6 +81,7 @@ def summary(content: Mapping[str, Any]) -> str:
         f"stage {content['stage']}: {content['method']} of {'an adapter on ' if adapter else ''}{content['model']}",
         *(f"{field}: {folder['path']}" for field, folder in content["models"].items() if field != "model"),
         *([f"adapter: {json.dumps(adapter)}"] if adapter else []),
+        f"guard: {json.dumps(content['guard'])}",
         f"tokenizer: pad {tokenizer['pad']['token']}, end {tokenizer['eos']['token']}, "
         f"chat template {tokenizer['chatTemplate']['name']} ({tokenizer['chatTemplate']['digest'][:19]})",
         "versions: " + ", ".join(f"{name} {number}" for name, number in content["versions"].items()),
@@ -102,6 +104,7 @@ def _run(inputs: TrainerInputs, config: RunConfig, layout: JobLayout) -> dict[st
             for field, folder in inputs.models.items()
         },
         "adapter": stage.adapter.model_dump(mode="json", by_alias=True) if stage.adapter else None,
+        "guard": _guard(stage),
         "tokenizer": {
             "pad": {"token": tokenizer.pad_token, "id": tokenizer.pad_token_id},
             "eos": {"token": tokenizer.eos_token, "id": tokenizer.eos_token_id},
@@ -114,6 +117,15 @@ def _run(inputs: TrainerInputs, config: RunConfig, layout: JobLayout) -> dict[st
         "rows": {"train": len(inputs.train_dataset), "eval": len(inputs.eval_dataset or ())},
         "versions": {name: version(name) for name in _PACKAGES},
     }
+
+
+def _guard(stage: Stage) -> dict[str, Any] | None:
+    """What stops the stage; None if nothing does."""
+    guard = guard_of(stage)
+    if not guard.enabled:
+        return None
+    limits = {threshold.quantity.value: threshold.limit for threshold in thresholds_of(stage)}
+    return {"startCheck": guard.start_check, "patience": guard.patience, **limits}
 
 
 def _digest(folder: Path) -> str | None:

@@ -14,7 +14,8 @@ Threshold = Annotated[float, Field(gt=0, le=1_000_000)]
 class Guard(ApiModel):
     """Stops a stage whose numbers say that it is being ruined; the last good checkpoint is kept.
 
-    A threshold that is unset takes the method's default. A loss that is not finite stops the stage at once.
+    A threshold that is unset takes the method's default. A loss, or weights, that are not finite stop the stage at
+    once. No checkpoint is written while a number is beyond its threshold.
     """
 
     enabled: bool = Field(default=True, description="Whether the guard is on.")
@@ -26,7 +27,8 @@ class Guard(ApiModel):
         default=3, description="Reports in a row beyond a threshold before the stage is stopped."
     )
     max_kl: Threshold | None = Field(
-        default=None, description="Largest KL to the reference, in nats: per response for PPO, else as TRL reports it."
+        default=None,
+        description="Largest KL to the reference, in nats: of a token for GRPO and RLOO, a response for KTO and PPO.",
     )
     max_reward_margin: Threshold | None = Field(
         default=None, description="Largest margin between chosen and rejected (preference methods)."
@@ -38,5 +40,7 @@ class Guard(ApiModel):
         default=None, description="Largest share of repeated 4-grams in responses."
     )
     min_reward_std: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
-        default=None, description="Smallest standard deviation of rewards (online methods); below it nothing is learnt."
+        default=None,
+        description="Smallest standard deviation of rewards (online methods). Below it nothing is learnt, which stops "
+        "the stage after ten times `patience` reports.",
     )
