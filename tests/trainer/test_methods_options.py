@@ -106,10 +106,3 @@ def test_right_options_pass() -> None:
 def test_batches_are_checked_with_the_path_of_the_stage() -> None:
     problems = check_options(stage(), Runtime(nodes=3), path="spec.stages[0]")
     assert [problem.field for problem in problems] == ["spec.stages[0].training.globalBatchSize"]
-
-
-def test_a_label_smoothing_that_no_loss_heeds_is_refused() -> None:
-    problems = check_options(stage(dpo={"labelSmoothing": 0.1}), ONE, path="spec.stages[0]")
-    assert [problem.field for problem in problems] == ["spec.stages[0].dpo.labelSmoothing"]
-    assert "robust" in problems[0].message
-    assert check_options(stage(dpo={"labelSmoothing": 0.1, "loss": [{"type": "robust"}]}), ONE) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,24 @@ def sft(volume: Workspace) -> StageRun:
 def test_all_weights(sft: StageRun) -> None:
     check_finished(sft)
     check_generates(sft)
+    assert sft.summary.progress is not None
+    assert math.isfinite(sft.summary.progress.metrics["eval_loss"])
+
+
+def test_the_resolved_configuration_is_kept_and_summed_up_in_the_log(sft: StageRun) -> None:
+    resolved = sft.resolved
+    assert resolved["options"]["gradient_accumulation_steps"] == {"value": 1, "by": "training.globalBatchSize"}
+    assert resolved["options"]["learning_rate"] == {"value": 1e-3, "by": "training.learningRate"}
+    assert resolved["options"]["max_length"] == {"value": 1024, "by": "sft.maxLength"}
+    assert resolved["options"]["packing_strategy"]["by"] == "trl"
+    assert (resolved["method"], resolved["adapter"], resolved["seed"]) == ("sft", None, 42)
+    assert resolved["model"] == "models/tiny"
+    assert resolved["rows"] == {"train": 20, "eval": 4}
+    assert resolved["tokenizer"]["pad"] == {"token": "<|pad|>", "id": 0}
+    assert resolved["tokenizer"]["eos"] == {"token": "<|end|>", "id": 1}
+    assert resolved["tokenizer"]["chatTemplate"]["name"] == "of the model"
+    assert resolved["versions"]["trl"] == version("trl")
+    assert "learning_rate = 0.001 (training.learningRate)" in sft.workspace.pods[0].output.read_text()
 
 
 def test_equals_a_plain_trl_script(sft: StageRun, tmp_path: Path) -> None:
