@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from alignment_api.contract import RunConfig
 from alignment_api.v1alpha1 import Method, Stage
 from alignment_api.v1alpha1.methods import KtoLoss
+from alignment_trainer import prepare
 from alignment_trainer.exceptions import DataError
 from alignment_trainer.methods import kto
 from alignment_trainer.registry import check_options
 
 from . import tiny
-from .conftest import TRAINING, stage_of
+from .conftest import TRAINING, Workspace, stage_of
 from .in_process import RUNTIME, make_trainer
 
 MICRO_BATCH = 4
@@ -111,7 +113,7 @@ def test_no_row_is_measured_against_itself(tiny_model: Path, tmp_path: Path) -> 
     ("desirable", "total", "weights"), [(5, 10, (1, 1)), (10, 50, (4, 1)), (90, 100, (1, 9)), (1, 2, (1, 1))]
 )
 def test_weights_balance_the_labels(desirable: int, total: int, weights: tuple[float, float]) -> None:
-    found = kto.balanced_weights(desirable, total, stage())
+    found = kto.balanced_weights(desirable, total)
     assert found == pytest.approx(weights)
     assert found.desirable * desirable == pytest.approx(found.undesirable * (total - desirable))
 
@@ -145,10 +147,23 @@ def test_references(tiny_model: Path, tmp_path: Path, adapter: dict[str, Any] | 
     assert reward_at_start(models={"kto.reference": str(tmp_path)}) > 0.01
 
 
-@pytest.mark.parametrize(("desirable", "kind"), [(0, "bad"), (7, "good")])
-def test_labels_that_are_all_alike_are_refused(desirable: int, kind: str) -> None:
-    with pytest.raises(DataError, match=f"all 7 rows are labelled {kind}"):
-        kto.balanced_weights(desirable, 7, stage())
+@pytest.mark.parametrize(("good", "kind"), [(False, "bad"), (True, "good")])
+def test_labels_that_are_all_alike_are_refused(tiny_model: Path, tmp_path: Path, good: bool, kind: str) -> None:
+    rows = [row | {"label": good} for row in tiny.labelled_rows(4)]
+    with pytest.raises(DataError) as caught:
+        make_trainer(Method.KTO, rows, tiny_model, tmp_path)
+    assert caught.value.problems[0].field == "spec.stages[kto].dataset"
+    assert f"all 4 rows are labelled {kind}" in caught.value.problems[0].message
+    weights = {"desirableWeight": 1, "undesirableWeight": 1}
+    assert make_trainer(Method.KTO, rows, tiny_model, tmp_path, kto=weights).args.desirable_weight == 1
+
+
+def test_prepare_refuses_labels_that_are_all_alike(workspace: Workspace) -> None:
+    rows = [{"prompt": f"say {number}", "completion": "kind", "label": True} for number in range(4)]
+    job = workspace.write_job({"stages": [stage_of(Method.KTO, dataset={"inline": {"rows": rows}})]})
+    with pytest.raises(DataError) as caught:
+        prepare.main(RunConfig.model_validate_json(job.read_bytes()), workspace.layout)
+    assert [problem.field for problem in caught.value.problems] == ["spec.stages[0].dataset"]
 
 
 def test_a_max_length_that_leaves_nothing_is_an_error_naming_it(tiny_model: Path, tmp_path: Path) -> None:

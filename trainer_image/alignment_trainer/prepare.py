@@ -20,7 +20,7 @@ from .base_models import BaseModel
 from .data import store
 from .data.stage import prepare_stage
 from .exceptions import ConfigurationError, DataError, FunctionError, StorageError, TrainerError, UnavailableError
-from .methods import prompts
+from .methods import kto, prompts
 from .models import chat_template, reward_model
 from .models.tokenizer import load_tokenizer
 from .prepared import Prepared
@@ -131,7 +131,16 @@ class _Preparation:
         if status is not None:
             _log.info("stage %s: %d rows to train on, %d held out", stage.name, status.train_rows, status.eval_rows)
             self._check_prompts(stage, path)
+            self._check_labels(stage, path)
         return status
+
+    def _check_labels(self, stage: Stage, path: str) -> None:
+        if stage.kto is None:
+            return
+        rows = datasets.load_from_disk(str(self._layout.stage(stage.name).data / store.TRAIN))
+        problems = kto.row_problems(stage, rows, path)
+        if problems:
+            self._errors.append(DataError(f"the labels of stage {stage.name} cannot be used", problems))
 
     def _check_prompts(self, stage: Stage, path: str) -> None:
         if stage.online is None:

@@ -83,8 +83,10 @@ def make_trainer(inputs: TrainerInputs) -> Any:
     kto, config = _member(inputs.stage), inputs.config
     rows = inputs.train_dataset
     if _given_weights(kto) is None:
-        weights = balanced_weights(sum(rows[LABEL]), len(rows), inputs.stage)
-        config.desirable_weight, config.undesirable_weight = weights
+        problems = row_problems(inputs.stage, rows, f"spec.stages[{inputs.stage.name}]")
+        if problems:
+            raise DataError("the labels are all alike", problems)
+        config.desirable_weight, config.undesirable_weight = balanced_weights(_desirable(rows), len(rows))
     if _estimates_kl(kto):
         seed = config.seed if config.data_seed is None else config.data_seed
         rows = rows.shuffle(seed=seed, keep_in_memory=True)
@@ -97,31 +99,39 @@ def make_trainer(inputs: TrainerInputs) -> Any:
         trainer.train_dataset = trainer.train_dataset.select(range(usable))
     if not len(trainer.train_dataset):
         message = f"fewer than 2 of {len(rows)} rows have a prompt shorter than {kto.max_length} tokens: raise it"
-        raise _data_error(inputs.stage, "maxLength", message)
+        field = f"spec.stages[{inputs.stage.name}].kto.maxLength"
+        raise DataError(message, [Problem(field=field, message=message)])
     return trainer
 
 
-def balanced_weights(desirable: int, total: int, stage: Stage) -> Weights:
+def row_problems(stage: Stage, rows: Any, path: str) -> list[Problem]:
+    """Refuse labels that are all alike, unless the stage sets weights and so says that it means it.
+
+    Args:
+        stage: the stage.
+        rows: its prepared training rows.
+        path: path of the stage in the manifest.
+    """
+    desirable = _desirable(rows)
+    if 0 < desirable < len(rows) or _given_weights(_member(stage)) is not None:
+        return []
+    message = (
+        f"all {len(rows)} rows are labelled {'good' if desirable else 'bad'}, and KTO learns from the difference: add "
+        "rows of the other kind, or set kto.desirableWeight and kto.undesirableWeight to train on one"
+    )
+    return [Problem(field=f"{path}.dataset", message=message)]
+
+
+def balanced_weights(desirable: int, total: int) -> Weights:
     """Weights with which good and bad rows weigh the same in total, the more frequent kind weighing 1.
 
     The paper (arXiv:2402.01306, eq. 8) asks for a ratio of the totals, good to bad, from 1 to 4/3; this is 1.
 
     Args:
-        desirable: how many rows are labelled good.
+        desirable: how many rows are labelled good; neither none nor all.
         total: how many rows there are.
-        stage: of the rows.
-
-    Raises:
-        DataError: all labels are the same.
     """
     undesirable = total - desirable
-    if not desirable or not undesirable:
-        kind = "good" if desirable else "bad"
-        message = (
-            f"all {total} rows are labelled {kind}, and KTO learns from the difference: add rows of the other kind, or "
-            "set desirableWeight and undesirableWeight to train on one"
-        )
-        raise _data_error(stage, "desirableWeight", message)
     more = max(desirable, undesirable)
     return Weights(more / desirable, more / undesirable)
 
@@ -147,5 +157,6 @@ def _given_weights(kto: Kto) -> Weights | None:
     return Weights(kto.desirable_weight, kto.undesirable_weight)
 
 
-def _data_error(stage: Stage, field: str, message: str) -> DataError:
-    return DataError(message, [Problem(field=f"spec.stages[{stage.name}].kto.{field}", message=message)])
+def _desirable(rows: Any) -> int:
+    """How many rows are labelled good."""
+    return sum(rows[LABEL][:])  # the column as a whole: taken row by row, a million takes seconds
