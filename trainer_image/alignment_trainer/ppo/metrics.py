@@ -53,13 +53,23 @@ def of_experience(responses: Responses, experience: Experience) -> dict[str, Sha
     }
     if responses.reference_log_probs is not None:
         shares["objective/kl"] = experience.kl.sum(dim=1)
-    return {name: _over(values, scored) for name, values in shares.items()}
+    return {name: ((values * scored).sum(), scored.sum()) for name, values in shares.items()}
 
 
 def of_losses(
-    policy: ClippedLoss, value: ClippedLoss, log_ratio: Tensor, entropy: Tensor, mask: Tensor
+    policy: ClippedLoss, value: ClippedLoss, log_ratio: Tensor, entropy: Tensor, mask: Tensor, tokens: Tensor
 ) -> dict[str, Share]:
-    """What TRL's PPOTrainer reported of a forward pass; all but the losses are [batch, tokens]."""
+    """What TRL's PPOTrainer reported of a forward pass.
+
+    Args:
+        policy: losses of the policy.
+        value: losses of the values.
+        log_ratio: log-probabilities less those at the time of sampling, [batch, tokens].
+        entropy: of the policy, [batch, tokens].
+        mask: 1 for valid tokens, else 0, [batch, tokens].
+        tokens: valid tokens that a forward pass has on average. It stands in for their number in this one, so that the
+            mean over an optimizer step's passes is the mean over its tokens.
+    """
     values = {
         "loss/policy_avg": policy.losses,
         "loss/value_avg": value.losses,
@@ -69,12 +79,7 @@ def of_losses(
         "val/ratio": log_ratio.exp(),
         "entropy": entropy,
     }
-    return {name: _over(tokens, mask) for name, tokens in values.items()}
-
-
-def _over(values: Tensor, valid: Tensor) -> Share:
-    """Share in a mean over what is valid; both of one shape."""
-    return (values * valid).sum(), valid.sum()
+    return {name: ((each * mask).sum(), tokens) for name, each in values.items()}
 
 
 def _deviation(values: Tensor) -> float:

@@ -21,7 +21,7 @@ from .experience import Experience, Responses, learn_from
 from .kl_control import KlControl
 from .losses import policy_losses, value_losses
 from .token_rewards import last_tokens
-from .value_model import ValueModel, load_value_model, shared_value_model, with_adapter
+from .value_model import make_value_model
 
 _RLOOTrainer: Any = trl_imports.rloo_trainer()
 _IGNORED = -100
@@ -57,34 +57,17 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
         super().__init__(**options)
         self.kl_control = KlControl(self.args.beta, self.args.kl_target, self.args.kl_horizon)
         set_seed(self.args.seed)  # a new adapter must be the same on every process
-        self.value_model = self._make_value_model(
-            value_model or options["model"], peft_config, options.get("quantization_config")
+        self.value_model = make_value_model(
+            self.model,
+            value_model or options["model"],
+            self.args,
+            peft_config=peft_config,
+            quantization_config=options.get("quantization_config"),
+            zero3=self._dist.is_zero3,
         )
         set_seed(self.args.seed, device_specific=True)  # as RLOOTrainer left it: processes sample on their own
         language_model = self.model if peft_config is None else self.model.get_base_model()
         policy_and_values.attach(self.model, self.value_model, language_model)
-
-    def _make_value_model(self, folder: str, peft_config: Any | None, quantization_config: Any | None) -> ValueModel:
-        args = self.args
-        if args.share_backbone:
-            shared: ValueModel = shared_value_model(self.model.config, self.model.dtype).to(args.device)
-            return shared
-        model = load_value_model(folder, self.model.dtype, quantization_config)
-        if args.disable_dropout:
-            trl_imports.disable_dropout(model)
-        if peft_config is not None:
-            # Under ZeRO-3 all weights must have one type; TRL does the same with the policy's adapter.
-            model = with_adapter(model, peft_config, autocast_adapter_dtype=not self._dist.is_zero3)
-        if args.gradient_checkpointing and model.backbone is not None:
-            model.backbone.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
-            if peft_config is not None:
-                model.backbone.enable_input_require_grads()
-        if quantization_config is None:
-            model.to(args.device)
-        for parameter in model.parameters() if quantization_config is not None else ():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(args.device, torch.bfloat16)
-        return model
 
     # Sampling
 
@@ -198,15 +181,16 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
         log_ratio = (outputs.log_probs - inputs["old_log_probs"]) * mask
         policy = policy_losses(log_ratio, inputs["advantages"], self.epsilon_low, self.epsilon_high)
         value = value_losses(outputs.values, inputs["old_values"], inputs["returns"], self.args.cliprange_value)
-        # A mean over the tokens of an optimizer step, whatever part of them this forward pass has. The count is of the
-        # generated batch, which may be used for several steps.
-        accumulated = self.current_gradient_accumulation_steps if mode == "train" else 1
-        steps = self.args.steps_per_generation / accumulated if mode == "train" else 1
-        tokens = inputs["num_items_in_batch"].clamp(min=1) / steps / self.accelerator.num_processes
-        loss = ((policy.losses + self.args.vf_coef * value.losses) * mask).sum() / tokens
+        # Tokens that a forward pass has on average; means are over those of an optimizer step, however they are dealt
+        # out to its forward passes. The count is of the generated batch, of which each pass sees a part.
+        passes, accumulated = 1, 1
+        if mode == "train":
+            passes, accumulated = self.args.steps_per_generation, self.current_gradient_accumulation_steps
+        tokens = inputs["num_items_in_batch"].clamp(min=1) / passes / self.accelerator.num_processes
+        loss = ((policy.losses + self.args.vf_coef * value.losses) * mask).sum() / tokens / accumulated
         if outputs.aux_loss is not None:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / accumulated
-        shares = metrics.of_losses(policy, value, log_ratio, outputs.entropy, mask)
+        shares = metrics.of_losses(policy, value, log_ratio, outputs.entropy, mask, tokens)
         self._report(mode, metrics.means(shares, self._sum))
         return loss
 

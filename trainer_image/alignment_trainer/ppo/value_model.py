@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 
 from alignment_api.contract import Problem
 
+from .. import trl_imports
 from ..exceptions import ConfigurationError
 
 FIELD: Final = "ppo.value.model"
@@ -53,12 +54,47 @@ class ValueModel(nn.Module):  # type: ignore[misc]
         return values
 
 
-def shared_value_model(config: Any, dtype: torch.dtype) -> ValueModel:
-    """A head for the hidden states of the policy whose transformers config is ``config``."""
-    return ValueModel(_zero_head(config, dtype))
+def make_value_model(
+    policy: Any, folder: str, args: Any, *, peft_config: Any | None, quantization_config: Any | None, zero3: bool
+) -> ValueModel:
+    """The value model for ``policy``, ready to become a part of it.
+
+    Args:
+        policy: the model that is trained.
+        folder: the model that values start from, unless they share the policy's backbone.
+        args: the PPOConfig.
+        peft_config: a copy of the policy's adapter, if it has one; changed in place.
+        quantization_config: how the policy's frozen base is quantized, if it is.
+        zero3: whether ZeRO-3 trains them.
+
+    Raises:
+        ConfigurationError: values cannot start from that model.
+    """
+    if args.share_backbone:
+        return ValueModel(_zero_head(policy.config, policy.dtype).to(args.device))
+    model = _load(folder, policy.dtype, quantization_config)
+    backbone: Any = model.backbone
+    if args.disable_dropout:
+        trl_imports.disable_dropout(backbone)
+    if peft_config is not None:
+        from peft import get_peft_model
+
+        peft_config.task_type = _PEFT_TASK
+        # Under ZeRO-3 all weights must have one type; TRL does the same with the policy's adapter.
+        model.backbone = backbone = get_peft_model(backbone, peft_config, autocast_adapter_dtype=not zero3)
+    if args.gradient_checkpointing:
+        backbone.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
+        if peft_config is not None:
+            backbone.enable_input_require_grads()
+    if quantization_config is None:
+        return model.to(args.device)  # type: ignore[no-any-return]
+    for parameter in model.parameters():  # what is quantized lies on the device already
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(args.device, torch.bfloat16)  # the type of the policy's adapter
+    return model
 
 
-def load_value_model(folder: str, dtype: torch.dtype, quantization_config: Any | None) -> ValueModel:
+def _load(folder: str, dtype: torch.dtype, quantization_config: Any | None) -> ValueModel:
     """The value model that starts from the reward model or language model in ``folder``.
 
     Args:
@@ -81,23 +117,6 @@ def load_value_model(folder: str, dtype: torch.dtype, quantization_config: Any |
     if not isinstance(head, nn.Linear):
         raise _refused(f"{type(classifier).__name__} has no linear head called score")
     return ValueModel(head, classifier.base_model)
-
-
-def with_adapter(model: ValueModel, peft_config: Any, *, autocast_adapter_dtype: bool) -> ValueModel:
-    """``model`` with its backbone frozen under an adapter; a model without a backbone stays as it is.
-
-    Args:
-        model: changed in place.
-        peft_config: a copy of the policy's adapter, changed in place.
-        autocast_adapter_dtype: whether PEFT may hold the adapter in float32.
-    """
-    if model.backbone is not None:
-        from peft import get_peft_model
-
-        peft_config.task_type = _PEFT_TASK
-        model.backbone = get_peft_model(model.backbone, peft_config, autocast_adapter_dtype=autocast_adapter_dtype)
-    model.head.requires_grad_(True)
-    return model
 
 
 def _zero_head(config: Any, dtype: torch.dtype) -> nn.Linear:
