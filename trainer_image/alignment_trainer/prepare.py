@@ -21,7 +21,7 @@ from .data import store
 from .data.stage import prepare_stage
 from .exceptions import ConfigurationError, DataError, FunctionError, StorageError, TrainerError, UnavailableError
 from .methods import kto, prompts
-from .models import chat_template, reward_model
+from .models import chat_template, compatibility, reward_model
 from .models.tokenizer import load_tokenizer
 from .prepared import Prepared
 from .registry import check_options
@@ -75,6 +75,8 @@ class _Preparation:
             self._check_options(stage, paths[stage.name])
             self._fetch_models(stage, paths[stage.name])
             self._check_reward_models(stage, paths[stage.name])
+        for stage in self._spec.stages:
+            self._check_fit(stage, paths[stage.name])
         data: dict[str, DataStatus] = {}
         # Stages that hold rows out come before those that evaluate on them.
         for stage in sorted(self._spec.stages, key=lambda stage: stage.dataset.held_out_from_stage is not None):
@@ -117,6 +119,11 @@ class _Preparation:
                     reward_model.check(self._folders[base], f"{path}.{use.field}")
                 except TrainerError as error:
                     self._errors.append(error)
+
+    def _check_fit(self, stage: Stage, path: str) -> None:
+        problems = list(compatibility.problems(stage, self._spec, self._folders, path))
+        if problems:
+            self._errors.append(ConfigurationError(f"the models of stage {stage.name} do not fit", problems))
 
     def _prepare_data(self, stage: Stage, path: str, done: dict[str, DataStatus]) -> DataStatus | None:
         """Numbers of the stage's data; None if something is wrong, here or in what it builds on."""

@@ -96,11 +96,7 @@ def check(stage: Stage, path: str) -> list[Problem]:
 
 
 def make_trainer(inputs: TrainerInputs) -> Any:
-    """The DPOTrainer with the reference that the stage names, or TRL's own choice.
-
-    Raises:
-        ConfigurationError: the reference has other tokens than the policy.
-    """
+    """The DPOTrainer with the reference that the stage names, or TRL's own choice."""
     from . import reference
 
     dpo, arguments = _member(inputs.stage), inputs.keyword_arguments()

@@ -10,10 +10,7 @@ from typing import Any, Final
 
 from transformers import TrainerCallback
 
-from alignment_api.contract import Problem
-
 from .. import trl_imports
-from ..exceptions import ConfigurationError
 from .inputs import TrainerInputs
 
 SAVED: Final = "reference"
@@ -32,13 +29,8 @@ def load(inputs: TrainerInputs, field: str, *, follows_the_policy: bool = False)
 
     Returns:
         The model; None if the reference is the model the stage starts from, which TRL finds by itself.
-
-    Raises:
-        ConfigurationError: the reference has other tokens than the policy.
     """
     folder = inputs.models.get(field)
-    if folder is not None:
-        _require_same_tokens(inputs, folder, field)
     if follows_the_policy and inputs.resumed_from is not None:
         folder = str(inputs.resumed_from / SAVED)
     if folder is None:
@@ -122,13 +114,3 @@ def _whole(parameter: Any, *, changed: bool = False) -> Iterator[None]:
         yield
     if stays_whole:
         parameter.all_gather(param_list=[parameter])
-
-
-def _require_same_tokens(inputs: TrainerInputs, folder: str, field: str) -> None:
-    """Token ids that mean other text to the reference would make its probabilities meaningless, without an error."""
-    from transformers import AutoTokenizer
-
-    if AutoTokenizer.from_pretrained(folder).get_vocab() != inputs.tokenizer.get_vocab():
-        message = "the reference model has another vocabulary than the model that is trained: name one of its family"
-        problem = Problem(field=f"spec.stages[{inputs.stage.name}].{field}", message=message)
-        raise ConfigurationError(message, [problem])

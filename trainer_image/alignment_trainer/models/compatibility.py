@@ -1,0 +1,82 @@
+"""Whether the models of a stage fit together, and its adapter the model: found in Prepare, from base models alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from alignment_api.contract import Problem
+from alignment_api.v1alpha1 import AlignmentJobSpec, Stage, uses
+
+from ..base_models import BaseModel, base_of, root_of
+from .adapter import OUTPUT_HEAD
+
+_REFERENCE: Final = ".reference"
+
+
+def problems(stage: Stage, spec: AlignmentJobSpec, folders: Mapping[BaseModel, Path], path: str) -> Iterator[Problem]:
+    """What does not fit; a model that another stage makes is judged by the base model it descends from.
+
+    Args:
+        stage: the stage.
+        spec: the whole job.
+        folders: base model -> its local folder; what could not be had is missing, and another's error.
+        path: path of the stage in the manifest.
+    """
+    base = root_of(stage, spec)
+    if base is None or base not in folders:
+        return
+    if stage.adapter is not None and stage.adapter.lora.target_modules:
+        yield from _targets(folders[base], stage.adapter.lora.target_modules, f"{path}.adapter.lora.targetModules")
+    for use in uses.models(stage):
+        if use.field.endswith(_REFERENCE):
+            other = root_of(spec.stage(use.source.from_stage), spec) if use.source.from_stage else base_of(use.source)
+            if other is not None and other != base and other in folders:
+                yield from _tokens(folders[base], folders[other], f"{path}.{use.field}")
+
+
+def _targets(folder: Path, targets: list[str], field: str) -> Iterator[Problem]:
+    try:
+        layers = linear_layers(folder)
+    except (OSError, ValueError) as error:
+        yield Problem(field=field, message=f"transformers cannot tell the layers of the model: {error}")
+        return
+    names = sorted({layer.rsplit(".", 1)[-1] for layer in layers} - {OUTPUT_HEAD})
+    for target in targets:
+        if not any(layer == target or layer.endswith(f".{target}") for layer in layers):
+            message = f"{target} is no linear layer of the model, which has {', '.join(names)}: correct or remove it"
+            yield Problem(field=field, message=message)
+
+
+def linear_layers(folder: Path) -> list[str]:
+    """Names of the linear layers of the language model in ``folder``, as PEFT sees them; no weights are read.
+
+    Raises:
+        OSError, ValueError: transformers does not know the model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
+
+
+def _tokens(policy: Path, reference: Path, field: str) -> Iterator[Problem]:
+    """Token ids that mean other text to the reference would make its probabilities meaningless, without an error."""
+    from transformers import AutoTokenizer
+
+    try:
+        ours, theirs = (AutoTokenizer.from_pretrained(folder).get_vocab() for folder in (policy, reference))
+    except (OSError, ValueError) as error:
+        yield Problem(field=field, message=f"its tokens cannot be compared with those of the trained model: {error}")
+        return
+    if ours != theirs:
+        differing = sum(theirs.get(token) != number for token, number in ours.items())
+        message = (
+            f"the reference has another vocabulary than the model that is trained ({len(theirs)} tokens to "
+            f"{len(ours)}, of which {differing} are missing or numbered otherwise): name a model of the same family"
+        )
+        yield Problem(field=field, message=message)
