@@ -52,7 +52,9 @@ class FDivergence(ApiModel):
     """How distance from the reference is measured."""
 
     type: FDivergenceType = Field(default=FDivergenceType.REVERSE_KL, description="The divergence.")
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.5, description="Alpha of `alphaDivergence`.")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="Alpha of `alphaDivergence`: towards 1 it is `reverseKl`, towards 0 `forwardKl`."
+    )
 
 
 class Dpo(ApiModel):
