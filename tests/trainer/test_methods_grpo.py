@@ -24,7 +24,7 @@ from .plain_rewards import FUNCTIONS, REWARDS, WEIGHTS, prompt_rows
 
 STEPS = 10
 CUT_OFF = 7
-"""In the second epoch, between two passes over the same responses."""
+"""In the second epoch, between two passes over the same responses, when the reference has moved twice."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,14 @@ def grpo(volume: Workspace) -> StageRun:
         rows[2:],
         held_out=rows[:2],
         training={"globalBatchSize": 8, "maxSteps": STEPS, "checkpoint": {"everySteps": CUT_OFF, "keep": 2}},
-        grpo={"generations": 4, "maxCompletionLength": 12, "beta": 0.1, "iterations": 2, "rewards": REWARDS},
+        grpo={
+            "generations": 4,
+            "maxCompletionLength": 12,
+            "beta": 0.1,
+            "syncReference": {"everySteps": 3, "mixup": 0.6},
+            "iterations": 2,
+            "rewards": REWARDS,
+        },
     )
 
 
@@ -62,6 +69,9 @@ def test_equals_a_plain_trl_script(grpo: StageRun, tmp_path: Path) -> None:
         "num_generations": 4,
         "max_completion_length": 12,
         "beta": 0.1,
+        "sync_ref_model": True,
+        "ref_model_sync_steps": 3,
+        "ref_model_mixup_alpha": 0.6,
         "num_iterations": 2,
         "reward_weights": WEIGHTS,
         "disable_dropout": True,

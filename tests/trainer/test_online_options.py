@@ -88,8 +88,8 @@ def test_a_batch_that_fits_the_gang_passes_in_the_one_process_of_prepare(method:
         (Method.GRPO, {"use_vllm": True}, {}, "the trainer image has no vLLM"),
         (Method.GRPO, {"importance_sampling_level": "batch"}, {}, "'batch' is not one of sequence, token"),
         (Method.GRPO, {"multi_objective_aggregation": "sum"}, {}, "'sum' is not one of normalize_then_sum"),
-        (Method.GRPO, {"sync_ref_model": True}, {}, "raise grpo.beta"),
-        (Method.RLOO, {"sync_ref_model": True}, {"beta": 0}, "raise rloo.beta"),
+        (Method.GRPO, {"sync_ref_model": True}, {}, "set grpo.syncReference instead"),
+        (Method.PPO, {"sync_ref_model": True}, {}, "PPOConfig has no option sync_ref_model"),
     ],
 )
 def test_wrong_trainer_args_are_named(
@@ -101,17 +101,12 @@ def test_wrong_trainer_args_are_named(
 
 
 def test_right_trainer_args_pass() -> None:
-    arguments = {"top_k": 20, "importance_sampling_level": "sequence", "sync_ref_model": True, "log_completions": True}
+    arguments = {"top_k": 20, "importance_sampling_level": "sequence", "log_completions": True}
     assert check_options(stage(Method.GRPO, {"beta": 0.1}, trainerArgs=arguments), ONE) == []
 
 
-def test_what_an_adapter_cannot_do_is_refused() -> None:
-    adapted = stage(
-        Method.GRPO,
-        {"beta": 0.1},
-        adapter={"lora": {"targetModules": ["q_proj", "lm_head"]}},
-        trainerArgs={"sync_ref_model": True},
-    )
-    problems = {problem.field: problem.message for problem in check_options(adapted, ONE, path="spec.stages[0]")}
-    assert "the frozen base" in problems["spec.stages[0].trainerArgs.sync_ref_model"]
-    assert "take it out" in problems["spec.stages[0].adapter.lora.targetModules"]
+def test_a_reference_under_an_adapter_cannot_follow() -> None:
+    adapted = stage(Method.GRPO, {"beta": 0.1, "syncReference": {}}, adapter={})
+    problems = check_options(adapted, ONE, path="spec.stages[0]")
+    assert [problem.field for problem in problems] == ["spec.stages[0].grpo.syncReference"]
+    assert "the frozen base" in problems[0].message

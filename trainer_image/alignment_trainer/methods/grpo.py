@@ -19,6 +19,7 @@ from .inputs import TrainerInputs
 OWNERS: Final = online.owners(
     "grpo",
     {
+        **online.SYNC_OWNERS,
         "num_generations": "generations",
         "beta": "beta",
         "loss_type": "loss",
@@ -43,8 +44,7 @@ def options(stage: Stage) -> dict[str, Any]:
     if stage.grpo is None:
         raise ValueError(f"stage {stage.name} is not a grpo stage")
     grpo = stage.grpo
-    sequence = {"importance_sampling_level": "sequence"} if grpo.loss is GrpoLoss.LUSPO else {}
-    return sequence | online.options(stage) | {
+    chosen = online.options(stage) | {
         "num_generations": grpo.generations,
         "beta": grpo.beta,
         "loss_type": grpo.loss.value,
@@ -54,6 +54,9 @@ def options(stage: Stage) -> dict[str, Any]:
         "epsilon_high": _epsilon_high(grpo),
         "mask_truncated_completions": grpo.mask_truncated,
     }
+    if grpo.loss is GrpoLoss.LUSPO:  # defined for the probability ratios of whole responses (arXiv:2602.05261)
+        chosen["importance_sampling_level"] = "sequence"
+    return chosen
 
 
 def check(stage: Stage, path: str) -> list[Problem]:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
 from alignment_api.v1alpha1.methods import OnlineMethod
+from alignment_api.v1alpha1.methods.common import ReferenceSync
 
-from .. import rewards
+from .. import rewards, trl_imports
 from .inputs import TrainerInputs
 from .rollouts import resumable
 
@@ -21,6 +22,11 @@ SHARED_OWNERS: Final[Mapping[str, str]] = {
     "reward_weights": "rewards",
 }
 """TRL options of every online method -> the field of the method's member that is meant."""
+
+SYNC_OWNERS: Final[Mapping[str, str]] = dict.fromkeys(
+    ("sync_ref_model", "ref_model_sync_steps", "ref_model_mixup_alpha"), "syncReference"
+)
+"""The same of the methods whose reference can follow the policy."""
 
 _CHOICES: Final[Mapping[str, frozenset[str]]] = {
     "importance_sampling_level": frozenset({"token", "sequence"}),
@@ -51,8 +57,8 @@ def options(stage: Stage) -> dict[str, Any]:
 
     Held-out prompts get one response each: their mean reward needs no groups, and takes a fraction of the time.
     """
-    method = member(stage)
-    return {
+    method, sync = member(stage), _sync(stage)
+    chosen = {
         "max_completion_length": method.max_completion_length,
         "temperature": method.temperature,
         "top_p": method.top_p,
@@ -61,6 +67,11 @@ def options(stage: Stage) -> dict[str, Any]:
         "num_generations_eval": 1,
         "remove_unused_columns": False,  # the reward functions read them
     }
+    if sync is not None:
+        chosen["sync_ref_model"] = True
+        chosen["ref_model_sync_steps"] = sync.every_steps
+        chosen["ref_model_mixup_alpha"] = sync.mixup
+    return chosen
 
 
 def member(stage: Stage) -> OnlineMethod:
@@ -94,14 +105,9 @@ def check(stage: Stage, path: str) -> list[Problem]:
         refuse("remove_unused_columns", "reward functions would not see the dataset's columns: remove it")
     if arguments.get("use_vllm") and importlib.util.find_spec("vllm") is None:
         refuse("use_vllm", "the trainer image has no vLLM: build one that has it, or remove this option")
-    if arguments.get("sync_ref_model"):
-        if stage.adapter is not None:
-            refuse("sync_ref_model", "with an adapter the reference is the frozen base: remove it, or the adapter")
-        elif getattr(member(stage), "beta", None) == 0:
-            refuse("sync_ref_model", f"without a KL penalty there is no reference: raise {stage.method}.beta")
-    if stage.adapter is not None and "lm_head" in (stage.adapter.lora.target_modules or ()):
-        message = "lm_head cannot be adapted: probabilities are computed from its weights directly; take it out"
-        problems.append(Problem(field=f"{path}.adapter.lora.targetModules", message=message))
+    if stage.adapter is not None and _sync(stage) is not None:
+        message = "with an adapter the reference is the frozen base, which cannot follow: remove it, or the adapter"
+        problems.append(Problem(field=f"{path}.{stage.method}.syncReference", message=message))
     return problems
 
 
@@ -116,4 +122,23 @@ def make_trainer(trainer_class: type[Any], inputs: TrainerInputs, **own: Any) ->
     functions = rewards.functions(inputs.stage, inputs.models, inputs.tokenizer, inputs.device)
     for function in functions:
         inputs.closing.callback(function.close)
-    return resumable(trainer_class)(**inputs.keyword_arguments(), reward_funcs=functions, **own)
+    arguments = {**inputs.keyword_arguments(), "reward_funcs": functions, **own}
+    sync = _sync(inputs.stage)
+    if sync is None:
+        return resumable(trainer_class)(**arguments)
+    from . import reference
+
+    following = reference.FollowingReference(sync.every_steps, sync.mixup)
+    arguments["callbacks"] = [following, *inputs.callbacks]
+    trainer = resumable(trainer_class)(**arguments)
+    trainer.remove_callback(trl_imports.sync_ref_model_callback())
+    following.trainer = trainer
+    reached = reference.load(inputs, f"{inputs.stage.method}.reference", follows_the_policy=True)
+    if reached is not None:  # TRL takes no reference, it loads the model the stage starts from
+        reference.mix(reached, trainer.accelerator.unwrap_model(trainer.ref_model), 1.0)
+    return trainer
+
+
+def _sync(stage: Stage) -> ReferenceSync | None:
+    method = stage.grpo or stage.rloo
+    return method.sync_reference if method is not None else None

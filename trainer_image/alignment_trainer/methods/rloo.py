@@ -18,6 +18,7 @@ from .inputs import TrainerInputs
 OWNERS: Final = online.owners(
     "rloo",
     {
+        **online.SYNC_OWNERS,
         "num_generations": "generations",
         "beta": "beta",
         "normalize_advantages": "normalizeAdvantages",

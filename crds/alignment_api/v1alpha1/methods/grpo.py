@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from .online import OnlineMethod
+from ..base import CelRule
+from .common import ReferenceSync
+from .online import REFERENCE_OF_A_PENALTY, OnlineMethod
 
 
 class GrpoLoss(StrEnum):
@@ -37,11 +39,17 @@ class Grpo(OnlineMethod):
     `training.globalBatchSize` counts responses; it must be a multiple of `generations`.
     """
 
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (REFERENCE_OF_A_PENALTY,)
+
     generations: Annotated[int, Field(ge=2, le=1024)] = Field(
         default=8, description="Responses to each prompt; they are compared with each other."
     )
     beta: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0, description="Weight of the KL penalty; above 0 a reference model is held."
+    )
+    sync_reference: ReferenceSync | None = Field(
+        default=None,
+        description="Let the reference follow the policy. Unset: it stays as it is.",
     )
     loss: GrpoLoss = Field(default=GrpoLoss.DAPO, description="The loss, by TRL's name.")
     scale_rewards: RewardScaling = Field(

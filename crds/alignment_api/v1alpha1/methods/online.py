@@ -6,8 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..base import ApiModel
+from ..base import ApiModel, CelRule
 from .rewards import Rewards
+
+REFERENCE_OF_A_PENALTY = CelRule(
+    "!has(self.syncReference) || self.beta > 0.0",
+    "syncReference moves the reference of the KL penalty: set beta above 0, or remove it",
+)
 
 
 class OnlineMethod(ApiModel):

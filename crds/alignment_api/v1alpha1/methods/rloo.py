@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from .online import OnlineMethod
+from ..base import CelRule
+from .common import ReferenceSync
+from .online import REFERENCE_OF_A_PENALTY, OnlineMethod
 
 
 class Rloo(OnlineMethod):
@@ -15,9 +17,15 @@ class Rloo(OnlineMethod):
     `training.globalBatchSize` counts responses; it must be a multiple of `generations`.
     """
 
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (REFERENCE_OF_A_PENALTY,)
+
     generations: Annotated[int, Field(ge=2, le=1024)] = Field(default=4, description="Responses to each prompt.")
     beta: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.05, description="Weight of the KL penalty in the reward; above 0 a reference model is held."
+    )
+    sync_reference: ReferenceSync | None = Field(
+        default=None,
+        description="Let the reference follow the policy. Unset: it stays as it is.",
     )
     normalize_advantages: bool = Field(default=False, description="Divide advantages by their standard deviation.")
     iterations: Annotated[int, Field(ge=1, le=100)] = Field(
