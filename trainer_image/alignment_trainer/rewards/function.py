@@ -10,7 +10,7 @@ from alignment_api.contract import Problem
 from ..data.rows import Messages
 from ..exceptions import FunctionError, TrainerError, UnavailableError
 from .checks import excerpt, rewards_of
-from .scoring import Batch, Scorer, ScoringError, ServiceDownError, question
+from .scoring import Batch, Scorer, ScoringError, ServiceDownError, TermError, question
 
 _NOT_COLUMNS: Final = frozenset({"trainer_state", "log_extra", "log_metric", "environments"})
 """What TRL passes beside the dataset's columns."""
@@ -72,7 +72,8 @@ class RewardFunction:
 
     def _explained(self, error: ScoringError, batch: Batch) -> TrainerError:
         kind = UnavailableError if isinstance(error, ServiceDownError) else FunctionError
-        message = f"reward {self.__name__!r} {error.message}{_where(error.row, batch)}"
+        where = "" if isinstance(error, TermError) else _where(error.row, batch)
+        message = f"reward {self.__name__!r} {error.message}{where}"
         return kind(message, [Problem(field=self.field, message=message[:2048])])
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx2
 
 from .checks import excerpt
-from .scoring import Batch, Scorer, ScoringError, ServiceDownError
+from .scoring import Batch, Scorer, ScoringError, ServiceDownError, TermError
 
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
@@ -56,6 +56,8 @@ class HttpScorer(Scorer):
                 break
             try:
                 status, headers, content = self._post(body, end, left)
+            except httpx2.TimeoutException as error:
+                problem = problem or f"{type(error).__name__}: {error}"  # the last attempt may have had no time at all
             except httpx2.TransportError as error:
                 problem = f"{type(error).__name__}: {error}"
             except httpx2.DecodingError as error:
@@ -96,7 +98,7 @@ def _request(batch: Batch) -> bytes:
     try:
         return json.dumps(request, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise ScoringError(f"cannot send the dataset's columns as JSON: {error}") from error
+        raise TermError(f"cannot send the dataset's columns as JSON: {error}") from error
 
 
 def _rewards(status: int, headers: Mapping[str, str], content: bytes) -> Sequence[object]:

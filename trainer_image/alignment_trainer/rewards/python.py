@@ -11,8 +11,8 @@ from typing import Any
 from alignment_api.contract.pod import CONFIG_MAPS_MOUNT
 from alignment_api.v1alpha1.methods.rewards import PythonReward
 
-from ..sandbox.process import RaisedError, Sandbox, SandboxError, Source
-from .scoring import Batch, Scorer, ScoringError
+from ..sandbox.process import LoadError, RaisedError, Sandbox, SandboxError, Source
+from .scoring import Batch, Scorer, ScoringError, TermError
 
 
 class PythonScorer(Scorer):
@@ -37,17 +37,19 @@ class PythonScorer(Scorer):
         """What the function returned.
 
         Raises:
-            ScoringError: it raised an exception, took too long, or ended its process.
+            ScoringError: it cannot be loaded, raised an exception, took too long, or ended its process.
         """
         end = time.monotonic() + self._timeout
         try:
             return self._sandbox.call(_arguments(batch), self._timeout)
+        except LoadError as error:
+            raise TermError(str(error)) from error
         except RaisedError as error:
-            raise ScoringError(f"raised {error}", self._row_to_blame(batch, end)) from error
+            raise ScoringError(str(error), self._row_to_blame(batch, end)) from error
         except SandboxError as error:
             raise ScoringError(str(error)) from error
         except (TypeError, ValueError) as error:
-            raise ScoringError(f"cannot be given the dataset's columns: {error}") from error
+            raise TermError(f"cannot be given the dataset's columns: {error}") from error
 
     def close(self) -> None:
         """End the process."""

@@ -24,6 +24,10 @@ class ScoringError(Exception):
         self.row = row
 
 
+class TermError(ScoringError):
+    """A reward cannot be computed, whatever the responses are."""
+
+
 class ServiceDownError(ScoringError):
     """The service behind a reward does not answer, which may pass."""
 
@@ -51,11 +55,11 @@ class Batch:
         """The values of a column.
 
         Raises:
-            ScoringError: the dataset has no such column.
+            TermError: the dataset has no such column.
         """
         if name not in self.columns:
             there = ", ".join(sorted(self.columns)) or "none besides the prompt"
-            raise ScoringError(f"there is no column {name!r} in the dataset; its columns: {there}")
+            raise TermError(f"needs a column {name!r}, which the dataset lacks; its columns: {there}")
         return self.columns[name]
 
     def questions(self) -> list[str]:

@@ -35,8 +35,8 @@ def main(fd: int) -> None:
     faulthandler.register(signal.SIGUSR1)  # the supervisor asks all processes of a hanging Pod for their stacks
     try:
         function = _load(protocol.receive(connection))
-    except Exception as error:
-        protocol.send(connection, {"error": describe(error)})
+    except BaseException as error:  # SystemExit too: the code must not end the process unexplained
+        protocol.send(connection, {"raised": describe(error)})
         return
     protocol.send(connection, {"loaded": True})
     while True:
@@ -47,12 +47,20 @@ def main(fd: int) -> None:
         protocol.send(connection, _answer(function, call))
 
 
+class UnsuitableError(Exception):
+    """The function cannot be called, or returned what is no list of values."""
+
+
 def describe(error: BaseException) -> str:
     """An exception with the place in the user's file where it was raised."""
+    if isinstance(error, SyntaxError):
+        return (
+            f"{type(error).__name__}: {error.msg}; {error.filename} line {error.lineno}: {(error.text or '').strip()}"
+        )
     text = "".join(traceback.format_exception_only(error)).strip()
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     where = "".join(f"; {frame.filename} line {frame.lineno}, in {frame.name}: {frame.line}" for frame in places[-2:])
-    return (text[:MAX_TEXT] + where)[: 2 * MAX_TEXT]
+    return text[:MAX_TEXT] + where[:MAX_TEXT]
 
 
 def _load(source: dict[str, str]) -> Callable[..., Any]:
@@ -73,8 +81,10 @@ def _load(source: dict[str, str]) -> Callable[..., Any]:
 def _answer(function: Callable[..., Any], call: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"values": _plain_list(function(**_accepted(function, call)))}
-    except BaseException as error:  # SystemExit too: user code must not end the process unexplained
-        return {"error": describe(error)}
+    except UnsuitableError as error:
+        return {"unsuitable": str(error)}
+    except BaseException as error:
+        return {"raised": describe(error)}
 
 
 def _accepted(function: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +93,7 @@ def _accepted(function: Callable[..., Any], values: dict[str, Any]) -> dict[str,
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     missing = [name for name in needed if name not in values]
     if missing:
-        raise TypeError(f"takes a parameter {missing[0]!r}, but there is only: {', '.join(values)}")
+        raise UnsuitableError(f"takes a parameter {missing[0]!r}, but there is only: {', '.join(values)}")
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return values
     names = {p.name for p in parameters}
@@ -94,7 +104,7 @@ def _plain_list(result: Any) -> list[Any]:
     if hasattr(result, "tolist"):  # numpy, torch, pandas
         result = result.tolist()
     if not isinstance(result, list | tuple):
-        raise TypeError(f"returned {_excerpt(result)}, not a list of one number or None for each response")
+        raise UnsuitableError(f"returned {_excerpt(result)}, not a list of one number or None for each response")
     return [_plain(value) for value in result]
 
 

@@ -44,8 +44,12 @@ class SandboxError(Exception):
     """A call gave no values; the message says why."""
 
 
+class LoadError(SandboxError):
+    """The source cannot be executed, or lacks the function."""
+
+
 class RaisedError(SandboxError):
-    """The code raised an exception."""
+    """The function raised an exception."""
 
 
 class TimedOutError(SandboxError):
@@ -76,15 +80,18 @@ class Sandbox:
             The list it returned: numbers, None, and a description of each entry that is neither.
 
         Raises:
-            RaisedError: the code raised an exception.
+            LoadError: the source cannot be executed.
+            RaisedError: the function raised an exception.
             TimedOutError: the time is over.
-            SandboxError: the process ended, or its answer is no answer.
+            SandboxError: the function has other parameters, returned no list, or ended the process.
             TypeError, ValueError: JSON cannot say the arguments.
         """
         connection = self._connection or self._start()
         answer = self._ask(connection, dict(arguments), seconds)
-        if "error" in answer:
-            raise RaisedError(answer["error"])
+        if "raised" in answer:
+            raise RaisedError(f"raised {answer['raised']}")
+        if "unsuitable" in answer:
+            raise SandboxError(answer["unsuitable"])
         values: list[Any] = answer["values"]
         return values
 
@@ -116,9 +123,9 @@ class Sandbox:
                 start_new_session=True,
             )
         answer = self._ask(ours, asdict(self._source), _START_SECONDS)
-        if "error" in answer:
+        if "raised" in answer:
             self.close()
-            raise RaisedError(answer["error"])
+            raise LoadError(f"cannot be loaded: {answer['raised']}")
         return ours
 
     def _ask(self, connection: socket.socket, message: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -131,9 +138,9 @@ class Sandbox:
             raise TimedOutError(f"takes longer than {seconds:g} seconds") from None
         except protocol.ProtocolError as error:
             self.close()
-            raise SandboxError(str(error)) from error
+            raise SandboxError(f"gave no answer that can be read: {error}") from error
         except (EOFError, OSError):
-            raise SandboxError(f"its process ended {self._ending()}") from None
+            raise SandboxError(f"ended its process{self._ending()}") from None
         return answer
 
     def _ending(self) -> str:
@@ -145,8 +152,8 @@ class Sandbox:
                 code = process.wait(timeout=5)
         self.close()
         if code is None:
-            return "the connection"
-        return f"with signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+            return ""
+        return f" with signal {signal.Signals(-code).name}" if code < 0 else f" with exit code {code}"
 
 
 def environment(inherited: Mapping[str, str], folder: str) -> dict[str, str]:

@@ -46,7 +46,8 @@ class ExactAnswerReward(ApiModel):
 class MathAnswerReward(ApiModel):
     """1 if the response's final mathematical expression equals the one in a column, else 0; by math-verify.
 
-    A boxed expression counts before others. Rows whose right answer holds no mathematics are left out.
+    What an `<answer>` element holds counts alone, and a boxed expression before others. Rows whose right answer holds
+    no mathematics are left out.
     """
 
     column: ColumnName = Field(
