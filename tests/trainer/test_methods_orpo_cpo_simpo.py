@@ -186,10 +186,11 @@ def test_a_max_length_that_leaves_nothing_is_an_error_naming_it(tiny_model: Path
         (Method.ORPO, {"padding_value": 0}, "set spec.tokenizer.padToken instead"),
         (Method.ORPO, {"label_smoothing": 0.1}, "ORPOConfig has no option label_smoothing"),
         (Method.CPO, {"loss_type": "simpo"}, "set cpo.loss instead"),
-        (Method.CPO, {"simpo_gamma": 1.0}, "set simpo.gamma, on a simpo stage, instead"),
-        (Method.SIMPO, {"loss_type": "sigmoid"}, "set cpo.loss, on a cpo stage, instead"),
+        (Method.CPO, {"simpo_gamma": 1.0}, "make this a simpo stage"),
+        (Method.SIMPO, {"loss_type": "sigmoid"}, "make this a cpo stage"),
         (Method.SIMPO, {"cpo_alpha": 1.0}, "set simpo.sftWeight instead"),
         (Method.SIMPO, {"generate_during_eval": True}, "add an evaluate stage instead"),
+        (Method.ORPO, {"max_completion_length": 8}, "remove it"),
     ],
 )
 def test_wrong_options_are_named(method: Method, arguments: dict[str, Any], message: str) -> None:

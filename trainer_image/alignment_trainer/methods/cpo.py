@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
 
 from .. import trl_imports
@@ -16,12 +17,11 @@ OWNERS: Final = {
     "cpo_alpha": "cpo.sftWeight",
     "label_smoothing": "cpo.labelSmoothing",
     "max_length": "cpo.maxLength",
-    "simpo_gamma": "simpo.gamma, on a simpo stage,",
 }
 PEFT_TASK: Final = "CAUSAL_LM"
+_REFUSED: Final = {"simpo_gamma": "is the margin of SimPO: remove it, or make this a simpo stage"}
 
 config_class = trl_imports.cpo_config
-check = reference_free.check
 
 
 def options(stage: Stage) -> dict[str, Any]:
@@ -36,6 +36,11 @@ def options(stage: Stage) -> dict[str, Any]:
         "label_smoothing": cpo.label_smoothing,
         "max_length": cpo.max_length,
     }
+
+
+def check(stage: Stage, path: str) -> list[Problem]:
+    """Refuse what belongs to SimPO, and what all methods without a reference model refuse."""
+    return reference_free.check(stage, path, _REFUSED)
 
 
 def make_trainer(inputs: TrainerInputs) -> Any:

@@ -20,16 +20,31 @@ from ..exceptions import DataError
 from .inputs import TrainerInputs
 from .tokenized_pairs import SIDES, tokenize
 
+_REFUSED: Final = {
+    "generate_during_eval": "reports to Weights and Biases or Comet alone: add an evaluate stage instead",
+    "is_encoder_decoder": "is for models that these stages do not train: remove it",
+    "max_completion_length": "is for encoder-decoder models, which these stages do not train: remove it",
+}
+"""Options that TRL's trainers have beside the methods -> what is wrong with them."""
+
 _STAND_IN: Final = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
 """A row for the trainers' own tokenization, whose result is replaced."""
 
 
-def check(stage: Stage, path: str) -> list[Problem]:
-    """Refuse the trainers' generation during evaluation: it reports to Weights and Biases or Comet alone."""
-    if not (stage.trainer_args or {}).get("generate_during_eval"):
-        return []
-    message = "needs Weights and Biases or Comet, which the trainer does not report to: add an evaluate stage instead"
-    return [Problem(field=f"{path}.trainerArgs.generate_during_eval", message=message)]
+def check(stage: Stage, path: str, refused: Mapping[str, str] | None = None) -> list[Problem]:
+    """Refuse options of the trainers that have no place in the stage.
+
+    Args:
+        stage: the stage.
+        path: its path in the manifest.
+        refused: further options -> what is wrong with them.
+    """
+    messages = {**_REFUSED, **(refused or {})}
+    return [
+        Problem(field=f"{path}.trainerArgs.{name}", message=messages[name])
+        for name in stage.trainer_args or {}
+        if name in messages
+    ]
 
 
 def make_trainer(trainer_class: type[Any], inputs: TrainerInputs) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
 
 from .. import trl_imports
@@ -15,12 +16,13 @@ OWNERS: Final = {
     "simpo_gamma": "simpo.gamma",
     "cpo_alpha": "simpo.sftWeight",
     "max_length": "simpo.maxLength",
-    "loss_type": "cpo.loss, on a cpo stage,",
 }
 PEFT_TASK: Final = "CAUSAL_LM"
+_REFUSED: Final = {
+    "loss_type": "is what makes CPO's trainer one of SimPO: remove it, or make this a cpo stage with cpo.loss"
+}
 
 config_class = trl_imports.cpo_config
-check = reference_free.check
 
 
 def options(stage: Stage) -> dict[str, Any]:
@@ -39,6 +41,11 @@ def options(stage: Stage) -> dict[str, Any]:
         "cpo_alpha": simpo.sft_weight,
         "max_length": simpo.max_length,
     }
+
+
+def check(stage: Stage, path: str) -> list[Problem]:
+    """Refuse what belongs to other losses, and what all methods without a reference model refuse."""
+    return reference_free.check(stage, path, _REFUSED)
 
 
 def make_trainer(inputs: TrainerInputs) -> Any:
