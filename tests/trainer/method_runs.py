@@ -17,12 +17,9 @@ from typing import Any, Final
 
 import pytest
 
-from alignment_api.contract import AttemptLayout, Summary, TrainerPhase
+from alignment_api.contract import Summary, TrainerPhase
 from alignment_api.exit_codes import ExitCode
-from alignment_api.v1alpha1 import Method, Runtime, Stage
-from alignment_trainer.device import Accelerator, Device
-from alignment_trainer.methods.inputs import TrainerInputs
-from alignment_trainer.registry import build_config, method_module
+from alignment_api.v1alpha1 import Method
 
 from .conftest import TRAINING, Workspace, stage_of
 from .plain_run import run_plain
@@ -278,34 +275,6 @@ def check_merged(run: StageRun) -> None:
         after = PeftModel.from_pretrained(base, str(run.workspace.root / run.summary.model.adapter_path))(tokens).logits
         torch.testing.assert_close(merged(tokens).logits, after, rtol=1e-4, atol=1e-4)
         assert not torch.allclose(before, after, atol=1e-3)
-
-
-def make_trainer(stage: Stage, model: Path, rows: Sequence[dict[str, Any]], folder: Path, **fields: Any) -> Any:
-    """The TRL trainer of ``stage`` in this process alone, to look at single batches.
-
-    Args:
-        stage: the stage.
-        model: folder of the model it starts from.
-        rows: training rows, as Prepare leaves them.
-        folder: an empty folder for its files.
-        fields: other fields of `TrainerInputs`.
-    """
-    from datasets import Dataset
-    from transformers import AutoTokenizer
-
-    runtime = Runtime.model_validate(ONE_PROCESS)
-    config = build_config(stage, runtime, output_dir=folder, device=Device(Accelerator.CPU, 1), evaluates=False)
-    inputs = TrainerInputs(
-        stage=stage,
-        config=config,
-        model=str(model),
-        tokenizer=AutoTokenizer.from_pretrained(str(model)),
-        train_dataset=Dataset.from_list(list(rows)),
-        attempt=AttemptLayout(folder),
-        device="cpu",
-        **fields,
-    )
-    return method_module(stage.method).make_trainer(inputs)
 
 
 def _uninterrupted(run: StageRun) -> Path:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from alignment_api.exit_codes import ExitCode
-from alignment_api.v1alpha1 import Adapter, Method, Stage
+from alignment_api.v1alpha1 import Adapter, Method
 from alignment_trainer.models import adapter
 
 from . import tiny
 from .conftest import Workspace, stage_of
-from .method_runs import LORA, ONE_PROCESS, check_finished, check_generates, check_merged, make_trainer, run_stage
+from .in_process import make_trainer
+from .method_runs import LORA, ONE_PROCESS, check_finished, check_generates, check_merged, run_stage
 
 QUANTIZED = LORA | {"quantization": {}}
 
@@ -73,11 +74,8 @@ def test_nf4_on_a_cpu_with_zero_is_refused_with_the_way_out(workspace: Workspace
 def test_what_peft_makes_of_an_adapter(
     tiny_model: Path, tmp_path: Path, lora: dict[str, Any], scaling: float, magnitudes: bool
 ) -> None:
-    spec = Adapter.model_validate({"lora": lora})
-    stage = Stage.model_validate(stage_of(Method.SFT, adapter={"lora": lora}))
     rows = tiny.completion_rows(4)
-    peft_config = adapter.peft_config(spec, "CAUSAL_LM")
-    model = make_trainer(stage, tiny_model, rows, tmp_path, peft_config=peft_config).model
+    model = make_trainer(Method.SFT, rows, tiny_model, tmp_path, adapter={"lora": lora}).model
     layers = {name: layer for name, layer in model.named_modules() if name.endswith("q_proj")}
     assert layers
     assert {layer.scaling["default"] for layer in layers.values()} == {scaling}

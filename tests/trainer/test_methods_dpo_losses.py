@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_api.v1alpha1 import Method, Stage
 from alignment_api.v1alpha1.methods import DpoLossType, FDivergenceType
 from alignment_trainer.methods import dpo, reference
 from alignment_trainer.registry import check_options
 
 from . import tiny
 from .conftest import TRAINING, stage_of
-from .method_runs import LORA, ONE_PROCESS, make_trainer
+from .in_process import RUNTIME, make_trainer
+from .method_runs import LORA
 
 BETA = 0.1
 ALPHA = 0.3
@@ -30,9 +31,14 @@ def trainer(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A policy that differs from its reference, so that no term vanishes."""
     other = tmp_path_factory.mktemp("other")
     tiny.save_model(other, seed=1)
-    stage = stage_with(reference={"volume": {"path": "other"}})
-    folder = tmp_path_factory.mktemp("out")
-    return make_trainer(stage, tiny_model, tiny.preference_rows(4), folder, models={dpo.REFERENCE: str(other)})
+    return make_trainer(
+        Method.DPO,
+        tiny.preference_rows(4),
+        tiny_model,
+        tmp_path_factory.mktemp("out"),
+        models={dpo.REFERENCE: str(other)},
+        dpo={"reference": {"volume": {"path": "other"}}},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +156,7 @@ def test_a_following_reference_is_mixed_with_the_policy(trainer: Any) -> None:
 )
 def test_what_trl_cannot_do_is_refused_before_a_gang(fields: dict[str, Any], field: str, way_out: str) -> None:
     stage = Stage.model_validate(stage_of(Method.DPO, **fields))
-    problems = check_options(stage, Runtime.model_validate(ONE_PROCESS), path="spec.stages[0]")
+    problems = check_options(stage, RUNTIME, path="spec.stages[0]")
     assert [problem.field for problem in problems] == [f"spec.stages[0].{field}"]
     assert way_out in problems[0].message
 
@@ -165,4 +171,4 @@ def test_what_trl_cannot_do_is_refused_before_a_gang(fields: dict[str, Any], fie
     ],
 )
 def test_what_trl_can_do_passes(member: dict[str, Any]) -> None:
-    assert check_options(stage_with(**member), Runtime.model_validate(ONE_PROCESS)) == []
+    assert check_options(stage_with(**member), RUNTIME) == []

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from alignment_api.v1alpha1 import Method, Stage
+from alignment_api.v1alpha1 import Method
 
 from . import tiny
-from .conftest import Workspace, stage_of, workspace_in
+from .conftest import Workspace, workspace_in
+from .in_process import make_trainer
 from .method_runs import (
     LORA,
     PLAIN,
@@ -20,7 +21,6 @@ from .method_runs import (
     check_resumed,
     check_same_metrics,
     cut_off_and_resume,
-    make_trainer,
     plain_history,
     run_stage,
 )
@@ -85,9 +85,8 @@ def test_the_loss_of_a_batch(tiny_model: Path, tmp_path: Path, with_margin: bool
     import torch
 
     options: dict[str, Any] = {"centerRewardsCoefficient": coefficient} if coefficient else {}
-    stage = Stage.model_validate(stage_of(Method.REWARD, reward=options))
     rows = [row | {"margin": 1.0 + number} for number, row in enumerate(HELD_OUT)] if with_margin else HELD_OUT
-    trainer = make_trainer(stage, tiny_model, rows, tmp_path)
+    trainer = make_trainer(Method.REWARD, rows, tiny_model, tmp_path, reward=options)
     batch = next(iter(trainer.get_train_dataloader()))
     with torch.no_grad():
         loss = trainer.compute_loss(trainer.model, batch)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_api.v1alpha1 import Method, Stage
 from alignment_trainer.registry import check_options
 
 from . import tiny
 from .conftest import TRAINING, Workspace, stage_of, workspace_in
+from .in_process import RUNTIME, make_trainer
 from .method_runs import (
-    ONE_PROCESS,
     PLAIN,
     StageRun,
     check_finished,
@@ -23,7 +23,6 @@ from .method_runs import (
     check_resumed,
     check_same_metrics,
     cut_off_and_resume,
-    make_trainer,
     plain_history,
     run_stage,
 )
@@ -80,9 +79,9 @@ def test_packed_rows_do_not_see_each_other(tiny_model: Path, tmp_path: Path) -> 
     losses = []
     rows = tiny.completion_rows(4)
     for packing in (False, True):
-        fields = {"sft": {"packing": packing}, "training": TRAINING | {"microBatchSize": 4}}
-        stage = Stage.model_validate(stage_of(Method.SFT, **fields))
-        trainer = make_trainer(stage, tiny_model, rows, tmp_path / str(packing))
+        training = TRAINING | {"microBatchSize": 4}
+        folder = tmp_path / str(packing)
+        trainer = make_trainer(Method.SFT, rows, tiny_model, folder, sft={"packing": packing}, training=training)
         batch = next(iter(trainer.get_train_dataloader()))
         assert len(batch["input_ids"]) == (1 if packing else 4)
         with torch.no_grad():
@@ -94,8 +93,7 @@ def test_packed_rows_do_not_see_each_other(tiny_model: Path, tmp_path: Path) -> 
 def test_which_end_of_a_long_row_is_kept(tiny_model: Path, tmp_path: Path, truncation: str) -> None:
     rows = tiny.conversation_rows(2)
     sft = {"lossOn": "all", "maxLength": 8, "truncation": truncation}
-    stage = Stage.model_validate(stage_of(Method.SFT, sft=sft))
-    trainer = make_trainer(stage, tiny_model, rows, tmp_path)
+    trainer = make_trainer(Method.SFT, rows, tiny_model, tmp_path, sft=sft)
     for row, cut in zip(rows, trainer.train_dataset["input_ids"], strict=True):
         whole = trainer.processing_class.apply_chat_template(row["messages"], return_dict=True)["input_ids"]
         assert len(whole) > 8
@@ -104,6 +102,6 @@ def test_which_end_of_a_long_row_is_kept(tiny_model: Path, tmp_path: Path, trunc
 
 def test_packing_that_would_cut_the_kept_end_is_refused() -> None:
     stage = Stage.model_validate(stage_of(Method.SFT, sft={"packing": True, "truncation": "keepEnd"}))
-    problems = check_options(stage, Runtime.model_validate(ONE_PROCESS), path="spec.stages[0]")
+    problems = check_options(stage, RUNTIME, path="spec.stages[0]")
     assert [problem.field for problem in problems] == ["spec.stages[0].sft.truncation"]
     assert "keepStart" in problems[0].message
