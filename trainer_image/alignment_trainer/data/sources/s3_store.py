@@ -1,0 +1,158 @@
+"""A connection to an S3-compatible store, and its errors in words a person can act on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from alignment_api.contract import Problem, token_variable
+from alignment_api.v1alpha1.dataset import S3Dataset
+from alignment_api.v1alpha1.model import SecretKeyReference
+from alignment_api.v1alpha1.uses import S3_CREDENTIALS
+
+from ...exceptions import ConfigurationError, DataError, TrainerError, UnavailableError
+from .item import data_error
+
+_IDENTITY: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+"""Variables by which a Pod is given an identity; without one, requests are anonymous instead of asking a metadata
+service that most clusters do not have."""
+
+_CODE: Final = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
+_UNKNOWN_CODE: Final = re.compile(r"ExceptionName: (\w+)")
+
+_REFUSED: Final = frozenset(
+    {
+        "ACCESS_DENIED",
+        "INVALID_ACCESS_KEY_ID",
+        "INVALID_CLIENT_TOKEN_ID",
+        "INVALID_SIGNATURE",
+        "MISSING_AUTHENTICATION_TOKEN",
+        "SIGNATURE_DOES_NOT_MATCH",
+        "UNRECOGNIZED_CLIENT",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "XAdminUserNotFound",
+    }
+)
+_UNREACHABLE: Final = frozenset(
+    {"NETWORK_CONNECTION", "INTERNAL_FAILURE", "REQUEST_TIMEOUT", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "THROTTLING"}
+)
+_ELSEWHERE: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect", "301", "400"})
+"""What a store says to requests that are meant for another region."""
+
+
+def connect(source: S3Dataset, field: str) -> Any:
+    """The store as a `pyarrow.fs.S3FileSystem`; its paths are ``bucket/key``.
+
+    Args:
+        source: where it is, and how to log in. `AWS_CA_BUNDLE` may name a file with certificates to trust.
+        field: path of the source in the manifest.
+
+    Raises:
+        DataError: the endpoint has a path.
+        ConfigurationError: the Secret lacks a key.
+    """
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
+
+    address = urlsplit(source.endpoint or "")
+    if address.path.strip("/") or address.query:
+        raise data_error(f"{field}.endpoint", f"{source.endpoint} must be scheme, host and port alone: remove the path")
+    region = source.region
+    if region is None and source.endpoint is None:
+        region = resolve_s3_region(source.bucket)
+    return S3FileSystem(
+        **_credentials(source, field),
+        region=region,
+        endpoint_override=address.netloc or None,
+        scheme=address.scheme or None,
+        connect_timeout=10,
+        request_timeout=60,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3),
+        tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE"),
+    )
+
+
+def _credentials(source: S3Dataset, field: str) -> dict[str, Any]:
+    if source.credentials_secret is None:
+        return {"anonymous": not any(os.environ.get(name) for name in _IDENTITY)}
+    values = {}
+    for option, key in zip(("access_key", "secret_key"), S3_CREDENTIALS, strict=True):
+        value = os.environ.get(token_variable(SecretKeyReference(name=source.credentials_secret, key=key)))
+        if not value:
+            message = f"Secret {source.credentials_secret} has no key {key}: add it"
+            raise ConfigurationError(message, [Problem(field=f"{field}.credentialsSecret", message=message)])
+        values[option] = value.strip()
+    return values
+
+
+def list_below(store: Any, path: str) -> None:
+    """Ask for the keys below ``path``: of a refused request, only this one is answered with the reason.
+
+    Raises:
+        OSError: the store refuses; there being no such key is no error.
+    """
+    from pyarrow.fs import FileSelector
+
+    store.get_file_info(FileSelector(path, allow_not_found=True))
+
+
+def is_of_store(error: OSError) -> bool:
+    """Whether an error comes from the store, not from what the object holds."""
+    return isinstance(error, FileNotFoundError) or _CODE.search(str(error)) is not None
+
+
+@contextmanager
+def errors_explained(source: S3Dataset, field: str) -> Iterator[None]:
+    """Turn the store's errors into errors that name the field and the way out.
+
+    Args:
+        source: what is read.
+        field: its path in the manifest.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_of_store(error):
+            raise
+        kind, name, message = _explain(str(error), source)
+        message = f"s3://{source.bucket}/{source.key}: {message}"
+        raise kind(message, [Problem(field=f"{field}{name}", message=message)]) from error
+
+
+def _explain(text: str, source: S3Dataset) -> tuple[type[TrainerError], str, str]:
+    """Error class, member of the source to blame, and message."""
+    found = _CODE.search(text)
+    unknown = _UNKNOWN_CODE.search(text)
+    codes = {*(found.groups() if found else ()), unknown[1] if unknown else None}
+    store = source.endpoint or "Amazon S3"
+    if "NO_SUCH_BUCKET" in codes:
+        return DataError, ".bucket", f"{store} has no bucket {source.bucket}: correct the name or the endpoint"
+    if not codes - {None}:
+        return DataError, ".key", "the object was removed while it was read"
+    if codes & _REFUSED:
+        if source.credentials_secret is None:
+            return ConfigurationError, "", f"{store} refuses access: set credentialsSecret, or make the data public"
+        way_out = f"correct its keys, or let that account read the bucket ({text})"
+        return (
+            ConfigurationError,
+            ".credentialsSecret",
+            (f"{store} refuses the credentials in Secret {source.credentials_secret}: {way_out}"),
+        )
+    if codes & _UNREACHABLE or any(code and code.isdigit() and code >= "500" for code in codes):
+        return (
+            UnavailableError,
+            ".endpoint",
+            (f"{store} cannot be reached: check the address and the cluster's network ({text})"),
+        )
+    if codes & _ELSEWHERE:
+        return ConfigurationError, ".region", f"{store} expects another region: set region to the bucket's ({text})"
+    return ConfigurationError, "", f"{store} refuses: {text}"
