@@ -98,15 +98,22 @@ def test_the_first_report(
     assert unexpected(method, bad, **member).startswith(f"{metric} is {bad[metric]:.4g} at step 1")
 
 
-@pytest.mark.parametrize("method", [Method.GRPO, Method.RLOO, Method.PPO])
-def test_the_first_report_of_online_methods(method: Method) -> None:
+@pytest.mark.parametrize(
+    ("method", "metrics"),
+    [
+        (Method.GRPO, ["kl", "clip_ratio/region_mean"]),
+        (Method.RLOO, ["kl", "clip_ratio/region_mean"]),
+        (Method.PPO, ["objective/kl", "policy/clipfrac_avg", "loss/policy_avg"]),
+    ],
+)
+def test_the_first_report_of_online_methods(method: Method, metrics: list[str]) -> None:
     config = SimpleNamespace(bf16=False)
     expected = start.expectations(parsed(method, rewards=[{"name": "n", "length": {"maxTokens": 8}}]), config, 320)
-    assert start.unexpected(expected, 1, {"kl": 0.0, "clip_ratio/region_mean": 0.0}) is None
-    for metric in ("kl", "clip_ratio/region_mean"):
-        finding = start.unexpected(expected, 1, {metric: 0.01})
+    assert start.unexpected(expected, 1, dict.fromkeys(metrics, 0.0)) is None
+    for metric in metrics:
+        finding = start.unexpected(expected, 1, {metric: 0.2})
         assert finding is not None
-        assert finding.message.startswith(f"{metric} is 0.01")
+        assert finding.message.startswith(f"{metric} is 0.2")
 
 
 @pytest.mark.parametrize("method", [Method.DPO, Method.KTO])

@@ -11,8 +11,8 @@ dpo            Policy and reference are the same: implicit rewards are 0, and ea
 kto            The same, with a loss of half the weight of good and bad responses (Ethayarajh et al., 2024, equation 7).
 orpo, cpo,     No reference. The negative log-likelihood of chosen responses is at most that of guessing; so is the
 simpo          average that SimPO compares.
-grpo, rloo,    The KL to the reference is 0, and no probability ratio is clipped: rollouts are the policy's own.
-ppo
+grpo, rloo     The KL to the reference is 0, and no probability ratio is clipped: rollouts are the policy's own.
+ppo            The same, and the loss of the policy is 0: the ratio is 1, the mean of whitened advantages 0.
 =============  ======================================================================================================
 
 Tolerances are in nats of a response, `NATS_FP32` or `NATS_BF16`: in bfloat16 a logit is off by 1/256 of its size, and
@@ -148,6 +148,8 @@ def expectations(stage: Stage, config: Any, vocabulary: int) -> tuple[Expectatio
             return tuple(
                 Expectation(metric, -guess, 0.0, theory, _MODEL_CAUSES) for metric in ("logps/chosen", "logps/rejected")
             )
+        case Method.PPO:
+            return _ppo(config)
         case _:
             return _online(config)
 
@@ -225,4 +227,14 @@ def _online(config: Any) -> tuple[Expectation, ...]:
     return (
         Expectation("kl", -nats, nats, f"0 within {nats:g}", _ROLLOUT_CAUSES),
         Expectation("clip_ratio/region_mean", 0.0, clipped, f"0 within {clipped:g}", _ROLLOUT_CAUSES),
+    )
+
+
+def _ppo(config: Any) -> tuple[Expectation, ...]:
+    nats = NATS_BF16 if _is_half(config) else NATS_FP32
+    clipped = CLIPPED_BF16 if _is_half(config) else CLIPPED_FP32
+    return (
+        Expectation("objective/kl", -nats, nats, f"0 within {nats:g}", _ROLLOUT_CAUSES),
+        Expectation("policy/clipfrac_avg", 0.0, clipped, f"0 within {clipped:g}", _ROLLOUT_CAUSES),
+        Expectation("loss/policy_avg", -clipped, clipped, f"0 within {clipped:g}", _ROLLOUT_CAUSES),
     )
