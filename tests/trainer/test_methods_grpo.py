@@ -59,6 +59,7 @@ def test_all_weights(grpo: StageRun) -> None:
     assert first["loss"] == pytest.approx(0, abs=1e-6)
     assert first["kl"] == pytest.approx(0, abs=1e-6)
     assert first["clip_ratio/region_mean"] == 0
+    assert "eval_reward" in grpo.workspace.metrics(grpo.name)[-1]
     assert grpo.history[2]["kl"] > 0, "the second pass over the same responses is of another policy"
 
 

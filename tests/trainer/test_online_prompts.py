@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from alignment_api.v1alpha1 import Method, Stage
+from alignment_api.contract import RunConfig
+from alignment_api.v1alpha1 import AlignmentJobSpec, Method, Stage
+from alignment_trainer import prepare
+from alignment_trainer.exceptions import DataError
 from alignment_trainer.methods import prompts
 
-from .conftest import stage_of
+from .conftest import JOB, Workspace, stage_of
 from .plain_rewards import REWARDS, prompt_rows
 
 PATH = "spec.stages[0]"
@@ -61,6 +64,30 @@ def test_prompts_that_leave_no_room_for_a_response(tmp_path: Path, tiny_model: P
     message = found[f"{PATH}.grpo.maxCompletionLength"]
     assert message.startswith("1 prompts, the longest of 103 tokens, leave no room for responses of 200 tokens in the ")
     assert "context of 256: set it to 153 or less" in message
+
+
+def test_prepare_refuses_them(workspace: Workspace) -> None:
+    spec = AlignmentJobSpec.model_validate(
+        {
+            "model": {"volume": {"path": "models/tiny"}},
+            "workspace": {"persistentVolumeClaim": {"claimName": "w"}},
+            "stages": [
+                {
+                    "name": "online",
+                    "dataset": {"inline": {"rows": [{"prompt": "say red", "images": "none"}]}},
+                    "training": {"globalBatchSize": 8},
+                    "grpo": {"generations": 4, "maxCompletionLength": 256, "rewards": REWARDS},
+                }
+            ],
+        }
+    )
+    with pytest.raises(DataError) as refused:
+        prepare.main(RunConfig(job=JOB, spec=spec), workspace.layout)
+    assert {problem.field for problem in refused.value.problems} == {
+        f"{PATH}.training.globalBatchSize",
+        f"{PATH}.dataset.columns",
+        f"{PATH}.grpo.maxCompletionLength",
+    }
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
