@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("control_plane", "trainer_overhead")
+BENCHMARKS = ("control_plane", "trainer_overhead", "learning")
+BY_METHOD = ("learning",)
 
 
 def main() -> None:
     """Run them one after the other."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="name", help=", ".join(BENCHMARKS))
-    for name in parser.parse_args().names or BENCHMARKS:
-        importlib.import_module(f"tests.bench.{name}").main()
+    parser.add_argument("--method", action="append", default=[], help=f"only this one, of {', '.join(BY_METHOD)}")
+    options = parser.parse_args()
+    for name in options.names or BENCHMARKS:
+        arguments = [options.method] if name in BY_METHOD else []
+        importlib.import_module(f"tests.bench.{name}").main(*arguments)
 
 
 if __name__ == "__main__":
