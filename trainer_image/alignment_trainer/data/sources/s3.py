@@ -44,18 +44,16 @@ def _keys(store: Any, source: S3Dataset, field: str) -> list[str]:
     Raises:
         DataError: there are none, or they are no files of rows of one kind.
     """
-    from pyarrow.fs import FileSelector, FileType
+    from pyarrow.fs import FileType
 
     path = f"{source.bucket}/{source.key}"
     if source.key.endswith("/"):
-        found = store.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
-        keys = [info.path.removeprefix(f"{source.bucket}/") for info in found if info.type is FileType.File]
-        return of_one_kind(keys, f"s3://{path}", f"{field}.key")
+        return of_one_kind(s3_store.keys_below(store, path), f"s3://{path}", f"{field}.key")
     (info,) = store.get_file_info([path])
     if info.type is FileType.Directory:
         raise data_error(f"{field}.key", f"s3://{path} is a prefix of other keys: write a / at its end to read them")
     if info.type is FileType.NotFound:
-        s3_store.list_below(store, path)  # a missing bucket and a wrong access key look the same until here
+        s3_store.keys_below(store, path)  # a missing bucket and a wrong access key look the same until here
         raise data_error(f"{field}.key", f"there is no object s3://{path}: correct the key, or put the data there")
     check_kind(path, f"{field}.key")
     return [source.key]

@@ -58,20 +58,18 @@ def connect(source: S3Dataset, field: str) -> Any:
         field: path of the source in the manifest.
 
     Raises:
-        DataError: the endpoint has a path.
+        DataError: the endpoint has a path, or Amazon S3 has no such bucket.
         ConfigurationError: the Secret lacks a key.
+        OSError: Amazon S3 cannot be asked for the bucket's region.
     """
-    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
     address = urlsplit(source.endpoint or "")
     if address.path.strip("/") or address.query:
         raise data_error(f"{field}.endpoint", f"{source.endpoint} must be scheme, host and port alone: remove the path")
-    region = source.region
-    if region is None and source.endpoint is None:
-        region = resolve_s3_region(source.bucket)
     return S3FileSystem(
         **_credentials(source, field),
-        region=region,
+        region=source.region or (_amazon_region(source.bucket, field) if source.endpoint is None else None),
         endpoint_override=address.netloc or None,
         scheme=address.scheme or None,
         connect_timeout=10,
@@ -79,6 +77,17 @@ def connect(source: S3Dataset, field: str) -> Any:
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3),
         tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE"),
     )
+
+
+def _amazon_region(bucket: str, field: str) -> str:
+    from pyarrow.fs import resolve_s3_region
+
+    try:
+        return str(resolve_s3_region(bucket))
+    except OSError as error:
+        if is_of_store(error):
+            raise
+        raise data_error(f"{field}.bucket", f"Amazon S3 has no bucket {bucket}: correct the name") from error
 
 
 def _credentials(source: S3Dataset, field: str) -> dict[str, Any]:
@@ -94,15 +103,21 @@ def _credentials(source: S3Dataset, field: str) -> dict[str, Any]:
     return values
 
 
-def list_below(store: Any, path: str) -> None:
-    """Ask for the keys below ``path``: of a refused request, only this one is answered with the reason.
+def keys_below(store: Any, path: str) -> list[str]:
+    """The keys of the objects whose keys begin with those of the folder ``path``, a bucket and a part of a key.
+
+    Of a request that the store refuses, only this one is answered with the reason.
 
     Raises:
-        OSError: the store refuses; there being no such key is no error.
+        OSError: the store refuses; there being no such object is no error.
     """
-    from pyarrow.fs import FileSelector
+    from pyarrow.fs import FileSelector, FileType
 
-    store.get_file_info(FileSelector(path, allow_not_found=True))
+    try:
+        found = store.get_file_info(FileSelector(path, recursive=True))
+    except FileNotFoundError:
+        return []
+    return [info.path.partition("/")[2] for info in found if info.type is FileType.File]
 
 
 def is_of_store(error: OSError) -> bool:
