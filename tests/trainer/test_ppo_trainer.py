@@ -219,3 +219,14 @@ def test_a_classifier_of_several_outputs_is_no_value_model(model: Path, tmp_path
         make_trainer(model, tmp_path / "out", value_model=classifier)
     assert caught.value.problems[0].field == "ppo.value.model"
     assert "3 outputs" in caught.value.problems[0].message
+
+
+def test_a_model_with_other_tokens_is_no_value_model(model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    classifier = save_classifier(model, tmp_path / "classifier")
+    tokenizer = AutoTokenizer.from_pretrained(classifier)
+    tokenizer.add_tokens(["<|other|>"])
+    tokenizer.save_pretrained(classifier)
+    with pytest.raises(ConfigurationError, match="another vocabulary"):
+        make_trainer(model, tmp_path / "out", value_model=classifier)

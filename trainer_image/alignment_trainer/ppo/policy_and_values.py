@@ -59,9 +59,22 @@ def policy_alone(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight for name, weight in state_dict.items() if not name.startswith(_PREFIX)}
 
 
-def policy_parameters(policy: nn.Module) -> list[nn.Parameter]:
-    """The policy's parameters without the value model's."""
-    return [parameter for name, parameter in policy.named_parameters() if not name.startswith(_PREFIX)]
+@contextmanager
+def gathering_the_policy_alone(engine: Any, policy: nn.Module) -> Iterator[None]:
+    """Hide the value model from ``engine.parameters()``.
+
+    To generate under ZeRO-3, TRL gathers on every process whatever its engine lists; values have no part in that.
+
+    Args:
+        engine: DeepSpeed's engine.
+        policy: the module it trains.
+    """
+    own = [parameter for name, parameter in policy.named_parameters() if not name.startswith(_PREFIX)]
+    engine.parameters = lambda: iter(own)  # an attribute of this engine, before its class's method
+    try:
+        yield
+    finally:
+        del engine.parameters
 
 
 @contextmanager

@@ -6,8 +6,7 @@ What differs is what is learnt from a response: each token has a value, an advan
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from .experience import Experience, Responses, learn_from
 from .kl_control import KlControl
 from .losses import policy_losses, value_losses
 from .token_rewards import last_tokens
-from .value_model import make_value_model
+from .value_model import check_vocabulary, make_value_model
 
 _RLOOTrainer: Any = trl_imports.rloo_trainer()
 _IGNORED = -100
@@ -53,6 +52,8 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
     loss_is_scaled_for_ga = True
 
     def __init__(self, value_model: str | None = None, **options: Any) -> None:
+        if value_model is not None:
+            check_vocabulary(value_model, options["processing_class"])
         peft_config = copy.deepcopy(options.get("peft_config"))  # PEFT writes what it finds in the policy into its own
         super().__init__(**options)
         self.kl_control = KlControl(self.args.beta, self.args.kl_target, self.args.kl_horizon)
@@ -72,7 +73,10 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
     # Sampling
 
     def _generate_single_turn(self, *args: Any) -> Any:
-        with self._gathering_the_policy_alone():
+        gathering: AbstractContextManager[None] = nullcontext()
+        if self._dist.is_zero3 and self.value_model.backbone is not None:
+            gathering = policy_and_values.gathering_the_policy_alone(self.model_wrapped, self.model)
+        with gathering:
             return super()._generate_single_turn(*args)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -130,19 +134,6 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
                 self.args.train_batch_size,
             )
         return log_probs
-
-    @contextmanager
-    def _gathering_the_policy_alone(self) -> Iterator[None]:
-        """Under ZeRO-3, TRL gathers all that its engine trains in order to generate; values have no part in that."""
-        engine = self.model_wrapped
-        if not self._dist.is_zero3 or self.value_model.backbone is None:
-            yield
-            return
-        engine.parameters = lambda: iter(policy_and_values.policy_parameters(self.model))
-        try:
-            yield
-        finally:
-            del engine.parameters
 
     # Learning
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignment_api.contract import Problem
 
@@ -52,6 +52,20 @@ class ValueModel(nn.Module):  # type: ignore[misc]
             hidden_states = self.backbone(**inputs, use_cache=False).last_hidden_state
         values: Tensor = self.head(hidden_states.to(self.head.weight.dtype)).squeeze(-1).float()
         return values
+
+
+def check_vocabulary(folder: str, tokenizer: Any) -> None:
+    """Refuse a model in ``folder`` that knows other tokens than the policy, whose tokens it would be given.
+
+    Args:
+        folder: the model that values start from, with its tokenizer.
+        tokenizer: the policy's.
+
+    Raises:
+        ConfigurationError: the vocabularies differ.
+    """
+    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise _refused(f"{Path(folder).name} has another vocabulary than the policy")
 
 
 def make_value_model(
