@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("control_plane", "trainer_overhead", "learning")
+BENCHMARKS = ("control_plane", "data_validation", "trainer_overhead", "learning")
 BY_METHOD = ("learning",)
 
 

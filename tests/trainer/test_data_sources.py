@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from alignment_api.contract import JobLayout, JobReference
 from alignment_api.v1alpha1 import Dataset
 from alignment_trainer.data import sources
-from alignment_trainer.data.rows import Conversation, Prompt, Role, message
-from alignment_trainer.data.split import hold_out, sample
 from alignment_trainer.exceptions import DataError
 
 ROWS = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d, e"}]
@@ -112,37 +108,3 @@ def test_config_maps_lie_below_their_mount(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(DataError) as caught:
         read(tmp_path, {"configMap": {"name": "pairs", "key": "other.jsonl"}})
     assert "ConfigMap pairs has no key other.jsonl" in str(caught.value)
-
-
-def row_of(prompt: str, answer: str) -> Conversation:
-    return Conversation((message(Role.USER, prompt), message(Role.ASSISTANT, answer)))
-
-
-@given(
-    prompts=st.lists(st.sampled_from("abcdefghijkl"), min_size=2, max_size=40).filter(lambda p: len(set(p)) > 1),
-    fraction=st.floats(0.01, 0.99),
-    seed=st.integers(0, 2**31 - 1),
-)
-def test_no_prompt_is_on_both_sides(prompts: list[str], fraction: float, seed: int) -> None:
-    rows = [row_of(prompt, str(i)) for i, prompt in enumerate(prompts)]
-    held = hold_out(rows, fraction, seed)
-    sides = {prompt: {side for p, side in zip(prompts, held, strict=True) if p == prompt} for prompt in prompts}
-    assert all(len(side) == 1 for side in sides.values())
-    assert any(held)
-    assert not all(held)
-
-
-def test_stages_hold_out_the_same_prompts() -> None:
-    prompts = [f"prompt {i}" for i in range(1000)]
-    conversations = hold_out([row_of(prompt, "x") for prompt in prompts], 0.2, 42)
-    questions = hold_out([Prompt((message(Role.USER, prompt),)) for prompt in prompts], 0.2, 42)
-    assert conversations == questions
-    assert 150 < sum(questions) < 250
-    assert questions != hold_out([Prompt((message(Role.USER, prompt),)) for prompt in prompts], 0.2, 43)
-    assert not any(hold_out([row_of("a", "b")], 0.0, 42))
-
-
-def test_samples_are_shuffled_and_limited() -> None:
-    assert sorted(sample(10, None, 1)) == list(range(10))
-    assert sample(10, 3, 1) == sample(10, None, 1)[:3]
-    assert sample(10, None, 1) != sample(10, None, 2)

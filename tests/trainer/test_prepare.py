@@ -118,7 +118,7 @@ def test_bad_rows_of_the_last_stage_are_named_by_line(workspace: Workspace) -> N
     assert "2 of 12 rows of pairs.jsonl are invalid" in message
     assert "pairs.jsonl line 5: column chosen: is empty" in message
     assert "pairs.jsonl line 10: column rejected: is identical to chosen" in message
-    listed = (workspace.layout.stage("dpo").report / "invalid.jsonl").read_text().splitlines()
+    listed = (workspace.layout.stage("dpo").report / "dropped.jsonl").read_text().splitlines()
     assert [json.loads(line)["row"] for line in listed] == ["pairs.jsonl line 5", "pairs.jsonl line 10"]
     assert not workspace.layout.stage("dpo").data.exists()
 

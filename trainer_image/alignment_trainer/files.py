@@ -1,8 +1,9 @@
-"""Writing files so that a reader sees all of the old content or all of the new."""
+"""Writing files so that a reader sees all of the old content or all of the new; folders that share their files."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -21,3 +22,17 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a folder of files that nobody changes; its files are shared by hard links where the volume can."""
+    shutil.copytree(source, target, copy_function=link_or_copy)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> str:
+    """Copy a file that nobody changes, sharing it if the volume can; the copy's path."""
+    try:
+        os.link(source, target)
+    except OSError:  # the volume has no hard links
+        shutil.copy2(source, target)
+    return str(target)

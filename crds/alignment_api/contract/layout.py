@@ -3,6 +3,7 @@
 ::
 
     cache/                                   models and datasets from the hub, shared by all jobs
+    cache/prepared/<digest>/                 prepared rows, shared by all stages of all jobs that need the same
     jobs/<namespace>/<name>-<uid8>/
         prepared.json                        written last by Prepare: resolved models and data of every stage
         <stage>/data/                        prepared training and held-out rows
@@ -86,6 +87,11 @@ class JobLayout:
     @property
     def cache(self) -> Path:
         return self.workspace / "cache"
+
+    @property
+    def prepared_cache(self) -> Path:
+        """Prepared rows by a digest of all that decides them."""
+        return self.cache / "prepared"
 
     @property
     def root(self) -> Path:

@@ -14,6 +14,7 @@ Message = Annotated[str, Field(max_length=4096)]
 Reason = Annotated[str, Field(max_length=128)]
 Path = Annotated[str, Field(max_length=1024)]
 Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Timestamp = Annotated[
     datetime, PlainSerializer(lambda time: time.replace(microsecond=0), return_type=datetime, when_used="json")
@@ -96,9 +97,29 @@ class DataStatus(ApiModel):
     train_rows: Count = Field(description="Rows trained on.")
     eval_rows: Count = Field(description="Rows held out.")
     invalid_rows: Count = Field(description="Rows dropped as invalid.")
-    truncated_rows: Count = Field(description="Rows longer than maxLength.")
+    truncated_rows: Count = Field(description="Rows longer than maxLength, of those trained on.")
     tokens: Count = Field(description="Tokens in the training rows, before truncation.")
-    report: Path = Field(description="The whole report, relative to the workspace.")
+    dropped_rows: Count | None = Field(default=None, description="Valid rows dropped because `quality` says so.")
+    duplicate_rows: Count | None = Field(default=None, description="Valid rows that repeat an earlier one.")
+    near_identical_rows: Count | None = Field(
+        default=None, description="Pairs whose responses differ only in case, spaces and punctuation."
+    )
+    leaked_rows: Count | None = Field(
+        default=None, description="Held-out rows of `evalDataset` whose prompt is trained on too."
+    )
+    truncated_tokens: Count | None = Field(default=None, description="Tokens of the training rows beyond maxLength.")
+    chosen_longer_fraction: Fraction | None = Field(
+        default=None, description="Fraction of the pairs whose chosen response is the longer one."
+    )
+    desirable_fraction: Fraction | None = Field(
+        default=None, description="Fraction of the labelled training rows that are good."
+    )
+    cached: bool | None = Field(
+        default=None, description="True: the rows were found prepared by an earlier stage or job with the same data."
+    )
+    report: Path | None = Field(
+        default=None, description="The whole report, relative to the workspace; `data.html` beside it is for people."
+    )
 
 
 class ModelStatus(ApiModel):

@@ -1,30 +1,42 @@
-"""Prepares the data of one stage: read, check, sample, hold out, measure, store, report."""
+"""Prepares the data of one stage: read, check, choose, store, report; or finds it prepared."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Any
+import shutil
+from pathlib import Path
+from typing import Any, Final
 
-from alignment_api.contract import JobLayout, Problem
-from alignment_api.v1alpha1 import DataStatus, Stage
+import numpy as np
 
-from ..exceptions import ConfigurationError, DataError
-from ..files import write_atomically
-from . import sources, store
-from .lengths import Lengths, measure
-from .load import Loaded, invalid_lines, load, refuse_if_too_bad
-from .rows import Conversation, Prompt, Row, last_prompt
-from .split import hold_out, sample
+from alignment_api.contract import JobLayout
+from alignment_api.v1alpha1 import Dataset, DataStatus, Stage
 
-REPORT = "data.json"
-INVALID = "invalid.jsonl"
+from ..files import link_or_copy, write_atomically
+from . import flaws, quality, store
+from .cache import Cache
+from .dropped import DroppedRows
+from .facts import Indices
+from .identity import Identity, identify
+from .load import Loaded, Loader
+from .report import Findings, report_of, status_of
+from .report_page import page
+from .row_files import places, write_dataset
+from .samples import samples_of
+from .selection import select
+from .table import Columns
+
+REPORT: Final = "data.json"
+PAGE: Final = "data.html"
+DROPPED: Final = "dropped.jsonl"
+_SAMPLES: Final = 5
 
 
 def prepare_stage(stage: Stage, tokenizer: Any | None, layout: JobLayout, path: str) -> DataStatus | None:
-    """Prepare the data of ``stage``, or find it complete.
+    """Prepare the data of ``stage``, or find it complete, in its folder or in the cache of the workspace.
+
+    Memory grows by some 50 bytes for each row, whatever its length.
 
     Args:
         stage: the stage; for rows held out from another stage, that one has been prepared.
@@ -38,100 +50,120 @@ def prepare_stage(stage: Stage, tokenizer: Any | None, layout: JobLayout, path: 
     Raises:
         DataError: rows are wrong or too few; the problems name them.
         ConfigurationError: the chat template refuses the rows.
-        UnavailableError: the hub cannot be reached.
+        UnavailableError: the hub or store cannot be reached.
     """
     folders = layout.stage(stage.name)
     done = store.find(stage, folders)
     if done is not None:
         return done
     folders.report.mkdir(parents=True, exist_ok=True)
-    loaded = _load(stage, layout, f"{path}.dataset")
-    if tokenizer is None:
-        return None
-    dataset = stage.dataset
-    used = [loaded.rows[i] for i in sample(len(loaded.rows), dataset.max_samples, dataset.seed)]
-    held = hold_out(used, dataset.eval_fraction, dataset.seed) if stage.evaluate is None else [True] * len(used)
-    train = [row for row, is_held in zip(used, held, strict=True) if not is_held]
-    kept = [row for row, is_held in zip(used, held, strict=True) if is_held]
-    if stage.evaluate is None and dataset.eval_fraction > 0 and not kept:
-        message = "evalFraction needs rows with at least two different prompts, one to train on and one to hold out"
-        raise DataError(message, [Problem(field=f"{path}.dataset.evalFraction", message=message)])
-    lengths = _measure(train or kept, tokenizer, stage)
-    status = DataStatus(
-        rows=loaded.total,
-        train_rows=len(train),
-        eval_rows=len(kept),
-        invalid_rows=len(loaded.invalid),
-        truncated_rows=_check_lengths(stage, lengths, path),
-        tokens=lengths.tokens,
-        report=layout.relative(folders.report / REPORT),
-    )
-    report = _report(stage, loaded, used, lengths, status)
-    write_atomically(folders.report / REPORT, json.dumps(report, indent=2))
-    store.save(stage, folders, train, kept, status)
-    return status
+    return _Preparation(stage, tokenizer, layout, path).run()
 
 
-def _load(stage: Stage, layout: JobLayout, path: str) -> Loaded:
-    """The stage's valid rows; the invalid ones go to a file of the report, also when they are too many."""
-    other = stage.dataset.held_out_from_stage
-    if other is not None:
-        rows = [_question(row) for row in store.read_rows(layout.stage(other).data / store.EVAL)]
-        return Loaded(total=len(rows), rows=rows)
-    loaded = load(stage.dataset, stage.method, layout, path)
-    file = layout.stage(stage.name).report / INVALID
-    if loaded.invalid:
-        write_atomically(file, "".join(json.dumps(line) + "\n" for line in invalid_lines(loaded)))
-    refuse_if_too_bad(loaded, stage.dataset, path, layout.relative(file))
-    return loaded
+class _Preparation:
+    def __init__(self, stage: Stage, tokenizer: Any | None, layout: JobLayout, path: str) -> None:
+        self._stage = stage
+        self._tokenizer = tokenizer
+        self._layout = layout
+        self._path = path
+        self._folders = layout.stage(stage.name)
+        self._cache = Cache(layout)
+
+    def run(self) -> DataStatus | None:
+        identity = identify(self._stage, self._tokenizer, self._layout) if self._tokenizer is not None else None
+        entry = self._cache.find(identity.key) if identity is not None else None
+        if entry is not None:
+            folder, status = entry
+            return self._publish(folder, status.model_copy(update={"cached": True}))
+        built = self._cache.workplace(self._stage.name)
+        try:
+            return self._build(built, identity)
+        finally:
+            shutil.rmtree(built, ignore_errors=True)
+
+    def _build(self, built: Path, identity: Identity | None) -> DataStatus | None:
+        rows = built / "rows"
+        rows.mkdir()
+        with DroppedRows(self._folders.report / DROPPED) as dropped:
+            loaded = self._load(identity.dataset if identity is not None else self._stage.dataset, rows, dropped)
+            report = self._layout.relative(self._folders.report / DROPPED)
+            quality.refuse_invalid(loaded, self._stage, f"{self._path}.dataset", report)
+            if self._tokenizer is None:
+                return None
+            found = self._choose(loaded, dropped)
+        self._write(found, built)
+        status = status_of(found)
+        samples = self._samples(found, built)
+        report_values = report_of(found, status, dropped.summary(), _Places(loaded), samples)
+        write_atomically(built / REPORT, json.dumps(report_values, indent=1))
+        shutil.rmtree(rows)
+        if (self._folders.report / DROPPED).exists():
+            link_or_copy(self._folders.report / DROPPED, built / DROPPED)
+        if identity is None or not identity.holds(self._layout):
+            return self._publish(built, status)
+        return self._publish(self._cache.add(identity.key, built, status), status)
+
+    def _load(self, dataset: Dataset, rows: Path, dropped: DroppedRows) -> Loaded:
+        loader = Loader(self._stage, self._tokenizer, self._layout, rows, dropped)
+        path = f"{self._path}.dataset"
+        if dataset.held_out_from_stage is None:
+            return loader.load(dataset, path)
+        records = store.read_records(self._layout.stage(dataset.held_out_from_stage).data / store.EVAL)
+        return loader.load_records(records, f"rows held out from stage {dataset.held_out_from_stage}", path)
+
+    def _choose(self, loaded: Loaded, dropped: DroppedRows) -> Findings:
+        """Decide which rows are used, and refuse what is too bad or too little."""
+        found_flaws = flaws.find(loaded.facts, self._stage)
+        unwanted = flaws.dropped(found_flaws, self._stage.dataset.quality)
+        numbers = np.flatnonzero(unwanted)
+        for number, where in places(loaded.files, numbers):
+            wishes = flaws.wishes(self._stage.dataset.quality)
+            dropped.add(where, [flaw.value for flaw in wishes if found_flaws[flaw][number]])
+        selection = select(loaded.facts, ~unwanted, self._stage)
+        limits = quality.quality_limits(loaded.facts, found_flaws, selection, self._stage)
+        quality.refuse_selection(limits, loaded.facts, selection, self._stage, self._path, _Places(loaded))
+        return Findings(self._stage, loaded, found_flaws, unwanted, selection, limits)
+
+    def _write(self, found: Findings, built: Path) -> None:
+        """Write the splits that have rows; both get the same columns."""
+        facts = found.facts[np.concatenate(found.selection)]
+        optional = {"chosen": facts["chosen"] > 0, "rejected": facts["chosen"] > 0, "margin": facts["margin"]}
+        columns = Columns(frozenset(name for name, has in optional.items() if not np.any(has)), found.loaded.kinds)
+        for name, order in ((store.TRAIN, found.selection.train), (store.EVAL, found.selection.held_out)):
+            if len(order):
+                fingerprint = hashlib.sha256(found.facts["row"][order].tobytes()).hexdigest()[:16]
+                write_dataset(found.loaded.files, order, columns, built / name, fingerprint)
+
+    def _samples(self, found: Findings, built: Path) -> list[dict[str, Any]]:
+        evaluates = found.stage.evaluate is not None
+        split, order = (store.EVAL, found.selection.held_out) if evaluates else (store.TRAIN, found.selection.train)
+        return samples_of(built / split, _Places(found.loaded)(order[:_SAMPLES]))
+
+    def _publish(self, folder: Path, status: DataStatus) -> DataStatus:
+        """Make what is in ``folder`` the stage's data and report."""
+        report = self._folders.report
+        status = status.model_copy(update={"report": self._layout.relative(report / REPORT)})
+        values = {
+            "stage": self._stage.name,
+            "method": self._stage.method.value,
+            **json.loads((folder / REPORT).read_text()),
+            **status.to_yaml_dict(),
+        }
+        (report / DROPPED).unlink(missing_ok=True)
+        if (folder / DROPPED).exists():
+            link_or_copy(folder / DROPPED, report / DROPPED)
+        write_atomically(report / REPORT, json.dumps(values, indent=1))
+        write_atomically(report / PAGE, page(values))
+        store.publish(folder, self._stage, self._folders, status)
+        return status
 
 
-def _question(row: Row) -> Row:
-    return Prompt(last_prompt(row)) if isinstance(row, Conversation) else row
+class _Places:
+    """Where rows were found, by their numbers in any order."""
 
+    def __init__(self, loaded: Loaded) -> None:
+        self._files = loaded.files
 
-def _measure(rows: Sequence[Row], tokenizer: Any, stage: Stage) -> Lengths:
-    import jinja2
-
-    try:
-        return measure(rows, tokenizer)
-    except jinja2.TemplateError as error:
-        message = f"the chat template refuses the rows of stage {stage.name}: {error}"
-        raise ConfigurationError(message, [Problem(field="spec.tokenizer.chatTemplate", message=message)]) from error
-
-
-def _check_lengths(stage: Stage, lengths: Lengths, path: str) -> int:
-    """How many rows exceed the stage's maxLength.
-
-    Raises:
-        DataError: all rows of a reward stage do, which leaves them out.
-    """
-    method = stage.sft or stage.reward or stage.dpo
-    if method is None:
-        return 0
-    longer = lengths.longer_than(method.max_length)
-    if stage.reward is not None and longer == len(lengths.row):
-        message = (
-            f"all {longer} training rows are longer than {method.max_length} tokens and would be left out: raise it"
-        )
-        raise DataError(message, [Problem(field=f"{path}.reward.maxLength", message=message)])
-    return longer
-
-
-def _report(stage: Stage, loaded: Loaded, used: Sequence[Row], lengths: Lengths, status: DataStatus) -> dict[str, Any]:
-    """The data report: what status shows, and what helps to judge the data."""
-    copies = Counter(used_row for used_row in map(repr, used))
-    other = stage.dataset.held_out_from_stage
-    report: dict[str, Any] = {
-        "stage": stage.name,
-        "source": f"rows held out from stage {other}" if other else sources.describe(stage.dataset),
-        "format": loaded.format.value if loaded.format else None,
-        **status.to_yaml_dict(),
-        "usedRows": len(used),
-        "duplicateRows": len(used) - len(copies),
-        "rowTokens": lengths.percentiles(),
-        "invalidExamples": [str(row) for row in loaded.invalid[:10]],
-    }
-    if lengths.chosen:
-        report["meanTokens"] = {"chosen": fmean(lengths.chosen), "rejected": fmean(lengths.rejected)}
-    return report
+    def __call__(self, rows: Indices) -> list[str]:
+        found = dict(places(self._files, np.unique(rows)))
+        return [found[int(row)] for row in rows]

@@ -1,18 +1,19 @@
-"""The prepared data of a stage on disk: ``data/{train,eval}`` and ``complete.json``, visible only as a whole."""
+"""Prepared data on disk: ``{train,eval}`` and ``complete.json`` in a folder that is visible only as a whole."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from alignment_api.contract import StageLayout
 from alignment_api.v1alpha1 import DataStatus, Stage
-from alignment_api.v1alpha1.methods.sft import LossOn
 
 from ..completion import Marker, list_files, read_marker, write_marker
-from .rows import Conversation, Labelled, Pair, Prompt, Row
+from ..files import link_tree
+from .rows import Row
+from .table import from_record
 
 TRAIN: Final = "train"
 EVAL: Final = "eval"
@@ -22,7 +23,7 @@ class DataMarker(Marker):
     """Completion marker of a data folder.
 
     Attributes:
-        source: the dataset and method members of the stage as JSON; data of another specification is not reused.
+        source: what it was made from, and how; data made from something else is not reused.
         status: its numbers.
     """
 
@@ -31,7 +32,7 @@ class DataMarker(Marker):
 
 
 def source_of(stage: Stage) -> str:
-    """What the prepared data of ``stage`` depends on."""
+    """What the prepared data of ``stage`` depends on within one job."""
     return stage.model_dump_json(include={"dataset", stage.method.value})
 
 
@@ -41,14 +42,14 @@ def find(stage: Stage, folders: StageLayout) -> DataStatus | None:
     return marker.status if marker is not None and marker.source == source_of(stage) else None
 
 
-def save(stage: Stage, folders: StageLayout, train: Sequence[Row], held_out: Sequence[Row], status: DataStatus) -> None:
-    """Write the rows; a split without rows has no folder. Killed at any instant, this leaves nothing visible."""
+def publish(built: Path, stage: Stage, folders: StageLayout, status: DataStatus) -> None:
+    """Make the splits in ``built`` the data of ``stage``, sharing their files; killed, this leaves nothing visible."""
     building = folders.data.with_name(f".{folders.data.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    for name, rows in ((TRAIN, train), (EVAL, held_out)):
-        if rows:
-            _write_split(building / name, [columns(row, stage) for row in rows], _messages(rows[0]))
+    for name in (TRAIN, EVAL):
+        if (built / name).is_dir():
+            link_tree(built / name, building / name)
     write_marker(building, DataMarker(files=list_files(building), source=source_of(stage), status=status))
     shutil.rmtree(folders.data, ignore_errors=True)
     building.rename(folders.data)
@@ -56,52 +57,11 @@ def save(stage: Stage, folders: StageLayout, train: Sequence[Row], held_out: Seq
 
 def read_rows(folder: Path) -> list[Row]:
     """The rows of a split."""
+    return [from_record(record) for record in read_records(folder)]
+
+
+def read_records(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a split as they are stored, one at a time."""
     import datasets
 
-    return [_from_columns(row) for row in datasets.load_from_disk(str(folder))]
-
-
-def columns(row: Row, stage: Stage) -> dict[str, Any]:
-    """``row`` in TRL's columns for ``stage``: loss on the completion needs it apart from its prompt."""
-    match row:
-        case Conversation(messages) if stage.sft is not None and stage.sft.loss_on is LossOn.COMPLETION:
-            return {"prompt": list(messages[:-1]), "completion": list(messages[-1:])}
-        case Conversation(messages):
-            return {"messages": list(messages)}
-        case Pair(prompt, chosen, rejected, margin):
-            sides: dict[str, Any] = {"prompt": list(prompt), "chosen": list(chosen), "rejected": list(rejected)}
-            return sides if margin is None else {**sides, "margin": margin}
-        case Labelled(prompt, completion, label):
-            return {"prompt": list(prompt), "completion": list(completion), "label": label}
-        case Prompt(prompt, extra):
-            return {**extra, "prompt": list(prompt)}
-
-
-def _from_columns(row: dict[str, Any]) -> Row:
-    match row:
-        case {"chosen": chosen, "rejected": rejected, "prompt": prompt}:
-            return Pair(tuple(prompt), tuple(chosen), tuple(rejected), row.get("margin"))
-        case {"completion": completion, "prompt": prompt, "label": label}:
-            return Labelled(tuple(prompt), tuple(completion), label)
-        case {"completion": completion, "prompt": prompt}:
-            return Conversation((*prompt, *completion))
-        case {"messages": messages}:
-            return Conversation(tuple(messages))
-        case _:
-            return Prompt(tuple(row["prompt"]), {name: value for name, value in row.items() if name != "prompt"})
-
-
-def _messages(row: Row) -> frozenset[str]:
-    """The columns of messages; others may bear the same names where a prompt brings its own columns."""
-    if isinstance(row, Prompt):
-        return frozenset({"prompt"})
-    return frozenset({"messages", "prompt", "completion", "chosen", "rejected"})
-
-
-def _write_split(folder: Path, rows: list[dict[str, Any]], messages: frozenset[str]) -> None:
-    import datasets
-
-    turn = {"role": datasets.Value("string"), "content": datasets.Value("string")}
-    dataset = datasets.Dataset.from_list(rows)
-    features = {name: datasets.List(turn) if name in messages else kind for name, kind in dataset.features.items()}
-    dataset.cast(datasets.Features(features)).save_to_disk(str(folder))
+    yield from datasets.load_from_disk(str(folder))
