@@ -25,7 +25,8 @@ def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
             yield from _runtime(f"{field}.runtime", stage.runtime)
         if stage.method in TRAINING_METHODS and online.generations(stage) is None:
             yield from _batch(field, stage, spec.runtime_of(stage))
-        elif stage.training != Training():  # the API server has filled in the defaults of one that was not given
+        if stage.method not in TRAINING_METHODS and stage.training != Training():
+            # The API server has filled in the defaults of one that was not given.
             yield Problem(field=f"{field}.training", message="an evaluate stage trains nothing: remove this field")
 
 
