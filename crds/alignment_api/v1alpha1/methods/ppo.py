@@ -48,6 +48,13 @@ class Ppo(OnlineMethod):
     `training.globalBatchSize` counts responses of one optimizer step.
     """
 
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "!has(self.adaptiveKl) || self.klCoefficient > 0.0",
+            "a klCoefficient of 0 stays 0 however it is adapted: give it a value above 0, or remove adaptiveKl",
+        ),
+    )
+
     kl_coefficient: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.05, description="Weight of the per-token KL penalty in the reward; the initial one if it is adaptive."
     )
