@@ -12,6 +12,8 @@ _IN_NUMBER: Final = re.compile(r"[-.,:/](?=\d)")
 _KEPT: Final = {sign: chr(code) for code, sign in enumerate("-.,:/", start=1)}
 """Signs before a digit make another number of it: -1, 1.5, 3:30. They pass as control characters, which texts lack."""
 
+_HEAD: Final = 64
+
 
 class _Table(dict[int, int | None]):
     """For `str.translate`: drops punctuation, separators and control characters; looks each one up once."""
@@ -32,8 +34,20 @@ def normalized(text: str) -> str:
 
 def near_identical(pair: Pair) -> bool:
     """Whether chosen and rejected differ only in case, spaces and punctuation; equal ones do too."""
-    return _words(pair.chosen) == _words(pair.rejected)
+    texts = _text(pair.chosen), _text(pair.rejected)
+    return not _differ_at_once(*texts) and normalized(texts[0]) == normalized(texts[1])
 
 
-def _words(messages: Messages) -> list[str]:
-    return [normalized(turn["content"]) for turn in messages]
+def _differ_at_once(first: str, second: str) -> bool:
+    """Whether the beginnings alone tell that the normalized texts differ, as most do; ASCII, in which no character
+    but the last can change with what follows it."""
+    heads = first[:_HEAD], second[:_HEAD]
+    if not all(head.isascii() for head in heads):
+        return False
+    words = [normalized(head) for head in heads]
+    shared = min(map(len, words)) - 1
+    return shared > 0 and words[0][:shared] != words[1][:shared]
+
+
+def _text(messages: Messages) -> str:
+    return "\n".join(turn["content"] for turn in messages)

@@ -57,7 +57,12 @@ def _line(where: str, line: bytes) -> FileRow:
         return FileRow(where, None, f"is not UTF-8: {error.reason} at byte {error.start + 1}")
     except (ValueError, RecursionError) as error:
         return FileRow(where, None, f"is not JSON: {error}")
-    return json_row(where, value)
+    return _row(where, value, b"\\u" in line)
+
+
+def _row(where: str, value: Any, escaped: bool) -> FileRow:
+    """The row; only an escape can be half of a character, so most rows need not be looked into."""
+    return json_row(where, value) if escaped or not isinstance(value, dict) else FileRow(where, value)
 
 
 def _list(scanner: _Scanner) -> Iterator[FileRow]:
@@ -66,12 +71,12 @@ def _list(scanner: _Scanner) -> Iterator[FileRow]:
     while not (number == 0 and scanner.peek() == "]"):
         number += 1
         try:
-            value = scanner.value()
+            value, escaped = scanner.value()
         except RecursionError:
             raise ValueError(f"row {number} nests too deep") from None
         except ValueError as error:
             raise ValueError(f"row {number} is not JSON: {getattr(error, 'msg', error)}") from error
-        yield json_row(f"row {number}", value)
+        yield _row(f"row {number}", value, escaped)
         if scanner.peek() != ",":
             break
         scanner.take()
@@ -109,8 +114,8 @@ class _Scanner:
         self._position += 1
         return char
 
-    def value(self) -> Any:
-        """The next value.
+    def value(self) -> tuple[Any, bool]:
+        """The next value, and whether its text has escapes.
 
         Raises:
             ValueError: what follows is none, or one longer than ``LONGEST``.
@@ -126,8 +131,9 @@ class _Scanner:
                     raise
                 continue
             if end < len(self._buffer) or not self._fill():  # a number at the end may have more digits
+                escaped = self._buffer.find("\\u", self._position, end) >= 0
                 self._position = end
-                return value
+                return value, escaped
 
     def _fill(self) -> bool:
         rest = self._buffer[self._position :]

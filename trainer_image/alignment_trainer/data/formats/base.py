@@ -75,7 +75,7 @@ def number(row: SourceRow, name: str) -> float:
     try:
         return float(value)
     except (ValueError, OverflowError):
-        raise RowError(name, f"is {value!r:.60}; it must be a number") from None
+        raise RowError(name, f"is {shown(value)}; it must be a number") from None
 
 
 def messages(
@@ -123,10 +123,15 @@ def _message(item: Any, where: str, role_key: str, content_key: str, names: Mapp
         raise RowError(where, f"must be a message with {role_key} and {content_key}, not {type_name(item)}")
     role, content = item.get(role_key), item.get(content_key)
     if not isinstance(role, str) or role not in names:
-        raise RowError(where, f"{role_key} is {role!r}; it must be one of {', '.join(names)}")
+        raise RowError(where, f"{role_key} is {shown(role)}; it must be one of {', '.join(names)}")
     if not isinstance(content, str):
         raise RowError(where, f"{content_key} must be text, not {type_name(content)}")
     return message(names[role], content)
+
+
+def shown(value: Any) -> str:
+    """``value`` for a message: short ones as they are, of others what they are."""
+    return f"{value!r:.60}" if isinstance(value, str | int | float) else type_name(value)
 
 
 def type_name(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..rows import Labelled, RowError
-from .base import Format, SourceRow, answer_messages, column, prompt_messages, type_name
+from .base import Format, SourceRow, answer_messages, column, prompt_messages, shown
 
 _LABELS: Final = {"true": True, "1": True, "false": False, "0": False}
 """CSV files hold labels as text."""
@@ -25,8 +25,7 @@ def _label(row: SourceRow) -> bool:
     value = column(row, "label")
     label = _as_label(value)
     if label is None:
-        shown = f"{value!r:.60}" if isinstance(value, int | float | str) else type_name(value)
-        raise RowError("label", f"is {shown}; it must be true (good) or false (bad), or 1 or 0")
+        raise RowError("label", f"is {shown(value)}; it must be true (good) or false (bad), or 1 or 0")
     return label
 
 
