@@ -18,6 +18,7 @@ from alignment_api.contract import AttemptLayout, JobLayout
 from alignment_api.v1alpha1 import Method, ModelStatus, Stage
 
 from ..completion import Marker, list_files, read_marker, sha256_of, write_marker
+from .unpartitioned import unpartitioned
 
 ADAPTER_FOLDER: Final = "adapter"
 _BUILDING: Final = "model"
@@ -108,20 +109,18 @@ def weights_digest(folder: Path) -> str:
 def _save_merged(base: str, adapter: Path, target: Path, method: Method, tokenizer: Any) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
     from transformers.trainer_utils import align_special_tokens
 
-    # Otherwise from_pretrained would partition the weights over a gang that does not take part.
-    unset_hf_deepspeed_config()
-    if method is Method.REWARD:
-        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype="auto")
-    else:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    # As transformers did with the model that was trained: generation ends where the chat template ends a turn, and a
-    # classifier finds the last token of a padded row.
-    align_special_tokens(merged, tokenizer)
-    merged.save_pretrained(str(target))
+    with unpartitioned():  # the gang does not take part
+        if method is Method.REWARD:
+            model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype="auto")
+        else:
+            model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        # As transformers did with the model that was trained: generation ends where the chat template ends a turn, and
+        # a classifier finds the last token of a padded row.
+        align_special_tokens(merged, tokenizer)
+        merged.save_pretrained(str(target))
 
 
 def _remove_extras(folder: Path) -> None:

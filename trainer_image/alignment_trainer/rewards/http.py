@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -37,6 +38,7 @@ class HttpScorer(Scorer):
             self._url = httpx2.URL(url)
         except httpx2.InvalidURL as error:
             raise ValueError(f"{url!r} is no address: {error}") from error
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request is no news
         self._client = httpx2.Client(headers=headers, follow_redirects=False)
         self._timeout = timeout
 
