@@ -34,7 +34,7 @@ class Outcome(BaseModel):
 
 
 class StepTime(BaseModel):
-    """How long a recent optimizer step took; the supervisor waits no longer than a few of them for the next one."""
+    """How long the longest of the recent optimizer steps took; the supervisor waits no longer than a few of them."""
 
     seconds: Annotated[float, Field(ge=0)]
 

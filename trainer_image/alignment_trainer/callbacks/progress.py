@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -38,6 +39,9 @@ _NOT_METRICS: Final = frozenset(
 )
 """Numbers among transformers' logs that Progress has fields for, or that are wrong after a resume."""
 
+_STEPS_REMEMBERED: Final = 128
+"""Online methods generate in one step and learn from that in up to a hundred, which are much shorter."""
+
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     """Follows training and reports it; must come after those that ask for something, to see it.
@@ -57,6 +61,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._began_at_step = 0
         self._began_at_tokens = 0
         self._last_step_time = 0.0
+        self._step_times: deque[float] = deque(maxlen=_STEPS_REMEMBERED)
         self._step_time_written = -math.inf
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -85,9 +90,10 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         )
         if control.should_evaluate or control.should_save:
             self._reporter.phase(_next_phase(control))
+        self._step_times.append(now - self._last_step_time)
         # Only long steps matter to the supervisor, which allows seconds anyway.
         if args.local_process_index == 0 and now - self._step_time_written >= WRITE_INTERVAL:
-            text = StepTime(seconds=now - self._last_step_time).model_dump_json()
+            text = StepTime(seconds=max(self._step_times)).model_dump_json()
             write_atomically(self._files.step_time, text)
             self._step_time_written = now
         self._last_step_time = now

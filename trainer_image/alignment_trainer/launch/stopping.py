@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 MIN_STEP_WAIT: Final = 5.0
 """Seconds allowed for agreeing on a step, however short steps are."""
 STEPS_TO_WAIT: Final = 2.0
-"""Durations of the last step allowed: the peers may be asked during the step after this Pod's."""
+"""Durations of a recent step allowed: the peers may be asked during the step after this Pod's."""
 
 _NOTHING_TO_SAVE: Final = frozenset({TrainerPhase.LOADING, TrainerPhase.EXPORTING, TrainerPhase.FINISHED})
 
@@ -62,4 +62,4 @@ class StopWatch:
 
     def why(self) -> str:
         """Words for the log."""
-        return f"phase {self._files.read_progress().phase}, last step took {self._files.read_step_seconds():.1f} s"
+        return f"phase {self._files.read_progress().phase}, steps took up to {self._files.read_step_seconds():.1f} s"
