@@ -103,7 +103,7 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
         return GuardError(f"stopped by the guard at step {step}: {self.finding.message}; {kept}", [problem])
 
     def _look_at_start(self, logs: dict[str, Any]) -> Finding | None:
-        vocabulary = self.trainer.model.config.vocab_size
+        vocabulary = self.trainer.model.config.get_text_config().vocab_size
         expected = start.expectations(self._stage, self.trainer.args, vocabulary)
         return start.unexpected(expected, 1, logs)
 
