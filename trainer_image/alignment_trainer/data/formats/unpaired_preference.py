@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..rows import Labelled, RowError
-from .base import Format, SourceRow, answer_messages, column, prompt_messages, shown
+from .base import Format, SourceRow, answer_messages, column, has, prompt_messages, shown
 
 _LABELS: Final = {"true": True, "1": True, "false": False, "0": False}
 """CSV files hold labels as text."""
@@ -14,11 +14,6 @@ _LABELS: Final = {"true": True, "1": True, "false": False, "0": False}
 def convert(row: SourceRow) -> tuple[Labelled]:
     """The completion after the prompt, and its label."""
     return (Labelled(prompt_messages(row, "prompt"), answer_messages(row, "completion"), _label(row)),)
-
-
-def matches(row: SourceRow) -> bool:
-    """Whether there are all three columns, and the label is one."""
-    return "prompt" in row and "completion" in row and _as_label(row.get("label")) is not None
 
 
 def _label(row: SourceRow) -> bool:
@@ -35,4 +30,6 @@ def _as_label(value: Any) -> bool | None:
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
 
 
-FORMAT = Format(columns=("prompt", "completion", "label"), matches=matches, convert=convert)
+FORMAT = Format(
+    columns=("prompt", "completion", "label"), matches=has("prompt", "completion", "label"), convert=convert
+)
