@@ -44,7 +44,7 @@ class AttemptLayout:
 
     @property
     def resolved(self) -> Path:
-        """The resolved configuration: every option with its final value."""
+        """The resolved configuration: every option with its final value and who decided it."""
         return self.root / "resolved.json"
 
     @property
