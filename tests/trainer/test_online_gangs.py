@@ -79,7 +79,7 @@ def direct_scores(folder: Path, conversations: list[list[dict[str, str]]]) -> li
 
 @pytest.mark.timeout(300)
 def test_reward_models_and_a_service(workspace: Workspace) -> None:
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet
 
     save_classifier(workspace.root / "models/judge", workspace.root / "models/tiny")
     workspace.add_stage_data("reward", tiny.preference_rows(8))
