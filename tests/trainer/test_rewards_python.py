@@ -94,6 +94,8 @@ def test_functions_may_take_and_return_what_is_natural(config_map: Write, source
         ("def reward(completions): return [1 / (text != 'no') for text in completions]", "raised ZeroDivisionError"),
         ("def reward(completions): return [1 / (text != 'no') for text in completions]", "reward.py line 1, in"),
         ("def reward(completions): return [1 / (text != 'no') for text in completions]", "row 2: prompt"),
+        ("def reward(completions): return [1 / (len(completions) - 2)]", "(batch of 2 responses, the first: prompt"),
+        ("def reward(completions): return [1 / (completions[1] != 'no')]", "(batch of 2 responses, the first: prompt"),
         ("def reward(answer): return answer", "takes a parameter 'answer', but there is only: prompts, completions"),
         ("def score(**_): return []", "there is no function 'reward'; functions in the file: score"),
         ("def reward(**_) return 1", "cannot be loaded: SyntaxError: expected ':'; reward.py line 1: def"),
@@ -247,6 +249,17 @@ def test_whatever_arrives_is_a_message_or_a_known_error(data: bytes) -> None:
         ours.close()
         with suppress(protocol.ProtocolError, EOFError):
             protocol.receive(theirs, limit=64, deadline=time.monotonic() + 60)
+
+
+@pytest.mark.parametrize("written", ["\\0\\0\\0\\2{}", "\\0\\0\\0\\2[]", "\\0\\0\\0\\1x", "\\377" * 4])
+def test_code_that_writes_to_the_socket_is_a_failure_of_the_code(config_map: Write, written: str) -> None:
+    config_map(f"""
+        import os, sys
+        def reward(**_):
+            os.write(int(sys.argv[1]), b"{written}")
+            return [1]
+    """)
+    assert "gave no answer that can be read" in refused(TERM, ["a"])
 
 
 def test_an_answer_larger_than_allowed_is_not_read(config_map: Write, monkeypatch: pytest.MonkeyPatch) -> None:

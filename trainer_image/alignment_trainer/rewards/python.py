@@ -45,7 +45,7 @@ class PythonScorer(Scorer):
         except LoadError as error:
             raise TermError(str(error)) from error
         except RaisedError as error:
-            raise ScoringError(str(error), self._row_to_blame(batch, end)) from error
+            raise ScoringError(str(error), self._row_to_blame(batch, error, end)) from error
         except SandboxError as error:
             raise ScoringError(str(error)) from error
         except (TypeError, ValueError) as error:
@@ -55,13 +55,14 @@ class PythonScorer(Scorer):
         """End the process."""
         self._sandbox.close()
 
-    def _row_to_blame(self, batch: Batch, end: float) -> int | None:
-        """The first row that raises an exception by itself too, if it is found in the time that is left."""
+    def _row_to_blame(self, batch: Batch, raised: RaisedError, end: float) -> int | None:
+        """The first row that raises the exception by itself too, if it is found in the time that is left."""
         for row in range(len(batch)):
             try:
                 self._sandbox.call(_arguments(batch.row(row)), end - time.monotonic())
-            except RaisedError:
-                return row
+            except RaisedError as error:
+                if error.place == raised.place:
+                    return row
             except SandboxError:
                 return None
         return None

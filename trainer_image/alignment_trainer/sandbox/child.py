@@ -63,6 +63,12 @@ def describe(error: BaseException) -> str:
     return text[:MAX_TEXT] + where[:MAX_TEXT]
 
 
+def place(error: BaseException) -> str:
+    """The kind of an exception and the line that raised it, to tell it from others."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} {frames[-1].filename}:{frames[-1].lineno}"
+
+
 def _load(source: dict[str, str]) -> Callable[..., Any]:
     text, file = source["text"], source["file"]
     # The file may change or be elsewhere: errors shall quote the source that runs.
@@ -84,7 +90,7 @@ def _answer(function: Callable[..., Any], call: dict[str, Any]) -> dict[str, Any
     except UnsuitableError as error:
         return {"unsuitable": str(error)}
     except BaseException as error:
-        return {"raised": describe(error)}
+        return {"raised": describe(error), "place": place(error)}
 
 
 def _accepted(function: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:

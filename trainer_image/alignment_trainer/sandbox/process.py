@@ -49,7 +49,16 @@ class LoadError(SandboxError):
 
 
 class RaisedError(SandboxError):
-    """The function raised an exception."""
+    """The function raised an exception.
+
+    Args:
+        message: what was raised, and where.
+        place: kind and line of the exception; two of the same place have the same cause.
+    """
+
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class TimedOutError(SandboxError):
@@ -88,12 +97,16 @@ class Sandbox:
         """
         connection = self._connection or self._start()
         answer = self._ask(connection, dict(arguments), seconds)
-        if "raised" in answer:
-            raise RaisedError(f"raised {answer['raised']}")
-        if "unsuitable" in answer:
-            raise SandboxError(answer["unsuitable"])
-        values: list[Any] = answer["values"]
-        return values
+        match answer:
+            case {"values": list(values)}:
+                return values
+            case {"raised": text, "place": place}:
+                raise RaisedError(f"raised {text}", place)
+            case {"unsuitable": text}:
+                raise SandboxError(text)
+            case _:  # the code wrote to the socket
+                self.close()
+                raise SandboxError("gave no answer that can be read")
 
     def close(self) -> None:
         """Kill the process and all it started."""
@@ -123,16 +136,16 @@ class Sandbox:
                 start_new_session=True,
             )
         answer = self._ask(ours, asdict(self._source), _START_SECONDS)
-        if "raised" in answer:
+        if answer != {"loaded": True}:
             self.close()
-            raise LoadError(f"cannot be loaded: {answer['raised']}")
+            raise LoadError(f"cannot be loaded: {answer.get('raised', 'no answer')}")
         return ours
 
     def _ask(self, connection: socket.socket, message: dict[str, Any], seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         try:
             protocol.send(connection, message, deadline)
-            answer: dict[str, Any] = protocol.receive(connection, _MAX_ANSWER, deadline)
+            answer = protocol.receive(connection, _MAX_ANSWER, deadline)
         except TimeoutError:
             self.close()
             raise TimedOutError(f"takes longer than {seconds:g} seconds") from None
@@ -141,7 +154,7 @@ class Sandbox:
             raise SandboxError(f"gave no answer that can be read: {error}") from error
         except (EOFError, OSError):
             raise SandboxError(f"ended its process{self._ending()}") from None
-        return answer
+        return answer if isinstance(answer, dict) else {}
 
     def _ending(self) -> str:
         """How the process ended by itself; it is cleared away."""
