@@ -19,7 +19,7 @@ def main() -> None:
         "--method",
         action="append",
         default=[],
-        choices=sorted(TRAINING_METHODS),
+        choices=sorted(method.value for method in TRAINING_METHODS),
         help=f"only this one, of {', '.join(BY_METHOD)}",
     )
     options = parser.parse_args()
