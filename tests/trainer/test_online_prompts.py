@@ -62,7 +62,7 @@ def test_prompts_that_leave_no_room_for_a_response(tmp_path: Path, tiny_model: P
     rows[1]["prompt"] = [{"role": "user", "content": "red " * 50}]
     found = problems(stage(generations=4, maxCompletionLength=200), rows, tmp_path, tiny_model)
     message = found[f"{PATH}.grpo.maxCompletionLength"]
-    assert message.startswith("1 prompts, the longest of 103 tokens, leave no room for responses of 200 tokens in the ")
+    assert message.startswith("1 of the prompts, the longest of 103 tokens, leave no room for responses of 200 tokens ")
     assert "context of 256: set it to 153 or less" in message
 
 

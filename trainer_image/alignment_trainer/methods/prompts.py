@@ -9,6 +9,7 @@ from typing import Any, Final
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
 
+from ..data import store
 from .online import member
 
 RESERVED: Final = frozenset(
@@ -42,8 +43,8 @@ def problems(stage: Stage, data: Path, tokenizer: Any, model: Path | None, path:
     """
     from datasets import load_from_disk
 
-    splits = [load_from_disk(str(folder)) for folder in sorted(data.iterdir()) if folder.is_dir()]
-    train = load_from_disk(str(data / "train"))
+    train = load_from_disk(str(data / store.TRAIN))
+    held_out = [load_from_disk(str(data / store.EVAL))] if (data / store.EVAL).is_dir() else []
     needed = prompts_in_a_batch(stage)
     if len(train) < needed:
         yield Problem(
@@ -58,13 +59,15 @@ def problems(stage: Stage, data: Path, tokenizer: Any, model: Path | None, path:
         )
     context = _context(model) if model is not None else None
     if context is not None:
-        yield from _too_long(stage, splits, tokenizer, context, path)
+        yield from _too_long(stage, [train, *held_out], tokenizer, context, path)
 
 
 def prompts_in_a_batch(stage: Stage) -> int:
     """Different prompts in one batch of responses; fewer rows than that make no batch."""
-    responses = (stage.trainer_args or {}).get("generation_batch_size", stage.training.global_batch_size)
-    return int(responses) // int(getattr(member(stage), "generations", 1))
+    responses = (stage.trainer_args or {}).get("generation_batch_size")
+    if not isinstance(responses, int):  # not given, or refused for its type
+        responses = stage.training.global_batch_size
+    return responses // int(getattr(member(stage), "generations", 1))
 
 
 def _too_long(stage: Stage, splits: list[Any], tokenizer: Any, context: int, path: str) -> Iterator[Problem]:
@@ -81,7 +84,7 @@ def _too_long(stage: Stage, splits: list[Any], tokenizer: Any, context: int, pat
     if longer:
         yield Problem(
             field=f"{path}.{stage.method}.maxCompletionLength",
-            message=f"{longer} prompts, the longest of {longest} tokens, leave no room for responses of "
+            message=f"{longer} of the prompts, the longest of {longest} tokens, leave no room for responses of "
             f"{member(stage).max_completion_length} tokens in the model's context of {context}: "
             + (
                 f"set it to {context - longest} or less, or remove long prompts" if longest < context else "remove them"
