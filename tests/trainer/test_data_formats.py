@@ -1,16 +1,19 @@
-"""Every format: what it becomes, how it is recognised, what it refuses; and what no input may do to it."""
+"""Every format: what it becomes, how it is recognised."""
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment_api.v1alpha1 import DatasetFormat
+from alignment_api.v1alpha1 import DatasetFormat, Method
+from alignment_api.v1alpha1.validation.data import FORMATS_OF_METHOD
 from alignment_trainer.data.formats import FORMATS, detect
-from alignment_trainer.data.rows import Conversation, Pair, Prompt, Role, Row, RowError, message
+from alignment_trainer.data.rows import Conversation, Labelled, Pair, Prompt, Role, Row, labelled, message
 from alignment_trainer.data.validate import check
 
 
@@ -22,6 +25,9 @@ def turns(*texts: str, system: str | None = None) -> tuple[Any, ...]:
 
 ANSWER = (message(Role.ASSISTANT, "good"),)
 WORSE = (message(Role.ASSISTANT, "bad"),)
+
+PAIR = {"prompt": "a", "chosen": "good", "rejected": "bad"}
+
 
 CASES: list[tuple[DatasetFormat, dict[str, Any], Row]] = [
     (DatasetFormat.ALPACA, {"instruction": "do", "input": "", "output": "done"}, Conversation(turns("do", "done"))),
@@ -66,7 +72,47 @@ CASES: list[tuple[DatasetFormat, dict[str, Any], Row]] = [
         },
         Pair(turns("a", "b", "c"), ANSWER, WORSE),
     ),
+    (
+        DatasetFormat.PREFERENCE,
+        {"prompt": "a", "chosen": "good", "rejected": "bad", "margin": 2},
+        Pair(turns("a"), ANSWER, WORSE, 2.0),
+    ),
+    (  # the margin counts, not the scores
+        DatasetFormat.PREFERENCE,
+        {"prompt": "a", "chosen": "good", "rejected": "bad", "margin": "0.5", "score_chosen": 9, "score_rejected": 1},
+        Pair(turns("a"), ANSWER, WORSE, 0.5),
+    ),
+    (  # as in ultrafeedback_binarized
+        DatasetFormat.PREFERENCE,
+        {"prompt": "a", "chosen": "good", "rejected": "bad", "score_chosen": 8.5, "score_rejected": 6},
+        Pair(turns("a"), ANSWER, WORSE, 2.5),
+    ),
+    (
+        DatasetFormat.PREFERENCE,
+        {"prompt": "a", "chosen": "good", "rejected": "bad", "margin": None, "score_chosen": 8, "score_rejected": None},
+        Pair(turns("a"), ANSWER, WORSE),
+    ),
+    (DatasetFormat.GOOD_BAD, {"instruction": "a", "good": "good", "bad": ["bad"]}, Pair(turns("a"), ANSWER, WORSE)),
+    (
+        DatasetFormat.GOOD_BAD,
+        {"prompt": list(turns("a", "b", "c")), "good": ["good"], "bad": "bad"},
+        Pair(turns("a", "b", "c"), ANSWER, WORSE),
+    ),
+    *(
+        (
+            DatasetFormat.UNPAIRED_PREFERENCE,
+            {"prompt": "a", "completion": "good", "label": label},
+            Labelled(turns("a"), ANSWER, good),
+        )
+        for good, labels in ((True, (True, 1, 1.0, "true", "1")), (False, (False, 0, "False", "0")))
+        for label in labels
+    ),
     (DatasetFormat.PROMPTS, {"prompt": "a", "answer": "42"}, Prompt(turns("a"), {"answer": "42"})),
+    (
+        DatasetFormat.PROMPTS,
+        {"prompt": "a", "answers": (1, None), "data": {"on": date(2026, 1, 2), "price": Decimal("1.5")}},
+        Prompt(turns("a"), {"answers": [1, None], "data": {"on": "2026-01-02", "price": 1.5}}),
+    ),
 ]
 
 
@@ -77,99 +123,42 @@ def test_rows_are_recognised_and_converted(name: DatasetFormat, row: dict[str, A
     assert check(expected) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "row", "column", "problem"),
-    [
-        (DatasetFormat.ALPACA, {"instruction": "do"}, "output", "missing"),
-        (DatasetFormat.ALPACA, {"instruction": 7, "output": "x"}, "instruction", "must be text, not a number"),
-        (DatasetFormat.MESSAGES, {"messages": "hello"}, "messages", "must be a list of messages, not text"),
-        (DatasetFormat.MESSAGES, {"messages": [{"role": "bot", "content": "x"}]}, "messages[0]", "role is 'bot'"),
-        (DatasetFormat.MESSAGES, {"messages": [{"role": "user"}]}, "messages[0]", "content must be text, not null"),
-        (DatasetFormat.MESSAGES, {"messages": [["user", "x"]]}, "messages[0]", "must be a message"),
-        (DatasetFormat.SHARE_GPT, {"conversations": [{"from": "dog", "value": "x"}]}, "conversations[0]", "from is"),
-        (DatasetFormat.PREFERENCE, {"prompt": "a", "chosen": "b"}, "rejected", "missing"),
-        (DatasetFormat.PREFERENCE, {"prompt": "a", "chosen": "b", "rejected": None}, "rejected", "missing"),
-        (
-            DatasetFormat.PREFERENCE,
-            {"chosen": list(turns("a", "good")), "rejected": list(turns("z", "bad"))},
-            "rejected",
-            "another prompt",
-        ),
-        (
-            DatasetFormat.PREFERENCE,
-            {"prompt": "q", "chosen": list(turns("a", "good")), "rejected": list(turns("a", "bad"))},
-            "prompt",
-            "differs",
-        ),
-        (DatasetFormat.HH_RLHF, {"chosen": "hello", "rejected": "hi"}, "chosen", "no transcript"),
-        (
-            DatasetFormat.HH_RLHF,
-            {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: z\n\nAssistant: c"},
-            "rejected",
-            "another prompt",
-        ),
-        (
-            DatasetFormat.HH_RLHF,
-            {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a"},
-            "rejected",
-            "must end with an Assistant turn",
-        ),
-        (DatasetFormat.PROMPTS, {"prompt": 3.5}, "prompt", "must be a list of messages, not a number"),
-    ],
-)
-def test_wrong_types_and_columns_are_named(name: DatasetFormat, row: dict[str, Any], column: str, problem: str) -> None:
-    with pytest.raises(RowError) as caught:
-        FORMATS[name].convert(row)
-    assert caught.value.column == column
-    assert problem in caught.value.problem
+def test_good_and_bad_lists_make_all_pairs() -> None:
+    rows = FORMATS[DatasetFormat.GOOD_BAD].convert({"prompt": "a", "good": ["g1", "g2"], "bad": ["b1", "b2", "b3"]})
+    assert [(row.chosen[0]["content"], row.rejected[0]["content"]) for row in rows if isinstance(row, Pair)] == [
+        (good, bad) for good in ("g1", "g2") for bad in ("b1", "b2", "b3")
+    ]
+    assert len(rows) == 6
+    assert len(FORMATS[DatasetFormat.GOOD_BAD].convert({"prompt": "a", "good": ["x"] * 32, "bad": ["y"] * 32})) == 1024
+
+
+def test_pairs_become_labelled_responses() -> None:
+    assert labelled(Pair(turns("a"), ANSWER, WORSE, 2.0)) == (
+        Labelled(turns("a"), ANSWER, True),
+        Labelled(turns("a"), WORSE, False),
+    )
 
 
 @pytest.mark.parametrize(
-    ("row", "column", "problem"),
+    ("method", "row", "expected"),
     [
-        (Pair(turns("a"), (message(Role.ASSISTANT, " \n"),), WORSE), "chosen", "is empty"),
-        (Pair(turns("a"), ANSWER, (message(Role.ASSISTANT, ""),)), "rejected", "is empty"),
-        (Pair(turns("a"), ANSWER, ANSWER), "rejected", "identical to chosen"),
-        (Pair((), ANSWER, WORSE), "prompt", "is empty"),
-        (Pair(turns("  "), ANSWER, WORSE), "prompt", "message 1 (user) is empty"),
-        (Pair(turns("a", "b"), ANSWER, WORSE), "prompt", "ends with the assistant"),
-        (Pair(turns("a"), turns("x"), WORSE), "chosen", "must be one assistant message"),
-        (Conversation(turns("a")), "messages", "no assistant message"),
-        (Conversation(()), "messages", "no assistant message"),
-        (Conversation(turns("a", "b", "c")), "messages", "ends with the user"),
-        (Conversation(turns("a", "")), "messages", "message 2 (assistant) is empty"),
-        (Conversation(turns("a") + turns("b", "c")), "messages", "message 2 is the user's"),
-        (Conversation(ANSWER), "messages", "message 1 is the assistant's"),
-        (Conversation((*turns("a"), message(Role.SYSTEM, "s"), *ANSWER)), "messages", "message 2 is the system's"),
-        (Prompt(()), "prompt", "is empty"),
+        (Method.DPO, PAIR, DatasetFormat.PREFERENCE),
+        (Method.GRPO, PAIR, DatasetFormat.PROMPTS),
+        (Method.KTO, PAIR, DatasetFormat.PREFERENCE),
+        (Method.KTO, {"prompt": "a", "completion": "b", "label": True}, DatasetFormat.UNPAIRED_PREFERENCE),
+        (Method.KTO, {"prompt": "a", "completion": "b", "label": "up"}, DatasetFormat.UNPAIRED_PREFERENCE),
+        (Method.SFT, {"prompt": "a", "completion": "b", "label": "sports"}, DatasetFormat.PROMPT_COMPLETION),
+        (Method.SFT, {"prompt": "a", "completion": "b", "label": False}, None),  # not to be imitated
+        (Method.GRPO, {"prompt": "a", "completion": "b", "label": False}, DatasetFormat.PROMPTS),
+        (Method.SFT, {"instruction": "a", "output": "b", "good": "c", "bad": "d"}, DatasetFormat.ALPACA),
+        (Method.DPO, {"instruction": "a", "output": "b", "good": "c", "bad": "d"}, DatasetFormat.GOOD_BAD),
+        (Method.SFT, PAIR, None),
+        (Method.DPO, {"prompt": "a"}, None),
+        (Method.SFT, {}, None),
     ],
 )
-def test_rows_that_teach_nothing_are_named(row: Row, column: str, problem: str) -> None:
-    assert any(error.column == column and problem in error.problem for error in check(row)), check(row)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "from", "value"]), inner)
-    ),
-    max_leaves=6,
-)
-COLUMNS = st.sampled_from(
-    ["prompt", "completion", "chosen", "rejected", "messages", "conversations", "instruction", "input", "output", "x"]
-)
-
-
-@given(row=st.dictionaries(COLUMNS, JSON, max_size=5), name=st.sampled_from(list(FORMATS)))
-def test_any_row_is_converted_or_refused(row: dict[str, Any], name: DatasetFormat) -> None:
-    detect(row)
-    try:
-        converted = FORMATS[name].convert(row)
-    except RowError:
-        return  # any other exception fails the test
-    assert converted
-    for standard in converted:
-        check(standard)
+def test_a_row_is_what_the_method_can_use(method: Method, row: dict[str, Any], expected: DatasetFormat | None) -> None:
+    assert detect(row, FORMATS_OF_METHOD[method]) is expected
 
 
 WORDS = st.text(alphabet="abc xyz.\n", min_size=1, max_size=20).map(str.strip).filter(bool)

@@ -182,7 +182,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
             path.write_bytes(parquet(rows))
     del rows
     with path.open("rb", buffering=0) as file:
-        items = read_rows(name, file)  # type: ignore[arg-type]
+        items = read_rows(name, file)
         assert len(list(islice(items, 10))) == 10
         tracemalloc.start()
         assert sum(row.value is not None for row in items) == 7990
