@@ -1,29 +1,19 @@
-"""Functions of users, in real processes: what they get, what they cannot reach, and how each failure is told."""
+"""Functions of users, in real processes: what they get, what they may return, and how each failure is told."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import textwrap
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from alignment_trainer.exceptions import FunctionError
 from alignment_trainer.rewards import python
-from alignment_trainer.sandbox import process, protocol
-from alignment_trainer.sandbox.process import environment
 
 from .reward_terms import PROMPT, call, reward, score
+from .test_sandbox import wait_until_gone
 
 TERM = {"python": {"configMap": "code"}, "timeoutSeconds": 60}
 Write = Callable[[str], None]
@@ -152,117 +142,3 @@ def test_prints_go_to_the_log(config_map: Write, capfd: pytest.CaptureFixture[st
     output = capfd.readouterr()
     assert output.out.splitlines() == ["imported", f"scoring {PROMPT}", "from a shell"]
     assert "to stderr" in output.err
-
-
-def test_the_code_sees_no_credentials_and_works_in_a_folder_of_its_own(
-    config_map: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("ALIGNMENT_SECRET_1234ABCD", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY", "KUBERNETES_PORT"):
-        monkeypatch.setenv(name, "hidden")
-    config_map("""
-        import os
-        def reward(**_):
-            assert "hidden" not in os.environ.values(), os.environ
-            assert os.getcwd() == os.environ["HOME"] == os.environ["TMPDIR"]
-            assert os.listdir() == []
-            open("scratch", "w").write("x")
-            try:
-                open(f"/proc/{os.getppid()}/mem", "rb")
-            except PermissionError:
-                return [1]
-            return [0]
-    """)
-    assert score(TERM, ["a"]) == [1]
-    assert environment({"PATH": "/bin", "SECRET": "x"}, "/own").keys() >= {"PATH", "HOME"}
-    assert "SECRET" not in environment({"SECRET": "x"}, "/own")
-
-
-def test_the_environment_of_the_trainer_cannot_be_read() -> None:
-    """As in a Pod, without the capabilities that root has here."""
-    script = """
-        from alignment_trainer.sandbox.process import RaisedError, Sandbox, Source
-        text = "import os\\ndef f(): return [len(open(f'/proc/{os.getppid()}/environ').read())]"
-        sandbox = Sandbox(Source(text, "f.py", "f"))
-        try:
-            print(sandbox.call({}, 60))
-        except RaisedError as error:
-            print(error)
-        sandbox.close()
-    """
-    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
-    command = [*drop, sys.executable, "-c", textwrap.dedent(script)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "PermissionError: [Errno 13]" in result.stdout, result
-
-
-def test_the_sandbox_ends_with_the_trainer(tmp_path: Path) -> None:
-    """Killed as by the kernel, the trainer closes nothing."""
-    script = f"""
-        from alignment_trainer.sandbox.process import Sandbox, Source
-        text = "import os\\ndef f(path):\\n  open(path, 'w').write(str(os.getpid()))\\n  while True: pass"
-        Sandbox(Source(text, "f.py", "f")).call({{"path": {str(tmp_path / "pid")!r}}}, 600)
-    """
-    trainer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
-    try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        trainer.kill()
-        trainer.wait()
-    wait_until_gone(int((tmp_path / "pid").read_text()))
-
-
-def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-TEXT = st.text(st.characters(codec="utf-8"))
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
-    max_leaves=10,
-)
-
-
-@given(values=st.lists(JSON, max_size=3))
-@settings(derandomize=True, deadline=None, max_examples=60)
-def test_values_cross_the_socket_unchanged(values: list[Any]) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        sender = threading.Thread(target=protocol.send, args=(ours, values))
-        sender.start()
-        assert protocol.receive(theirs, deadline=time.monotonic() + 60) == values
-        sender.join()
-
-
-@given(data=st.binary(max_size=64))
-@settings(derandomize=True, deadline=None, max_examples=100)
-def test_whatever_arrives_is_a_message_or_a_known_error(data: bytes) -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        ours.sendall(data)
-        ours.close()
-        with suppress(protocol.ProtocolError, EOFError):
-            protocol.receive(theirs, limit=64, deadline=time.monotonic() + 60)
-
-
-@pytest.mark.parametrize("written", ["\\0\\0\\0\\2{}", "\\0\\0\\0\\2[]", "\\0\\0\\0\\1x", "\\377" * 4])
-def test_code_that_writes_to_the_socket_is_a_failure_of_the_code(config_map: Write, written: str) -> None:
-    config_map(f"""
-        import os, sys
-        def reward(**_):
-            os.write(int(sys.argv[1]), b"{written}")
-            return [1]
-    """)
-    assert "gave no answer that can be read" in refused(TERM, ["a"])
-
-
-def test_an_answer_larger_than_allowed_is_not_read(config_map: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_MAX_ANSWER", 1000)
-    config_map("def reward(**_): return [1] * 1000")
-    assert "is longer than the 1000 that are allowed" in refused(TERM, ["a"])
