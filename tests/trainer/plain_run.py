@@ -46,6 +46,47 @@ def run_plain(
     Returns:
         The log history; each entry has the ``time`` it was made, seconds since the epoch.
     """
+    run = arguments(method, model, rows, options, folder, lora=lora, reference=reference, rewards=rewards)
+    return launch([run], folder, deepspeed=deepspeed)[0]
+
+
+def arguments(
+    method: Method,
+    model: Path,
+    rows: Path,
+    options: dict[str, Any],
+    folder: Path,
+    *,
+    lora: dict[str, Any] | None = None,
+    reference: Path | None = None,
+    rewards: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the script is told of one run; see `run_plain`. Runs that are launched together need different methods."""
+    return {
+        "method": method.value,
+        "model": str(model),
+        "rows": str(rows),
+        "options": {"output_dir": str(folder / "out"), "save_strategy": "no", **options},
+        "lora": lora,
+        "reference": str(reference) if reference else None,
+        "rewards": list(rewards),
+        "result": str(folder / f"{method.value}.json"),
+    }
+
+
+def launch(
+    runs: Sequence[dict[str, Any]], folder: Path, *, deepspeed: dict[str, Any] | None = None
+) -> list[list[dict[str, Any]]]:
+    """Train one run after the other on the same two processes, whose start takes longer than a short run.
+
+    Args:
+        runs: their `arguments`.
+        folder: an existing folder for files.
+        deepspeed: accelerate's DeepSpeed section; plain ZeRO-3 if not given.
+
+    Returns:
+        The log history of each run.
+    """
     config = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "DEEPSPEED",
@@ -57,21 +98,10 @@ def run_plain(
     }
     accelerate = folder / "accelerate.json"
     accelerate.write_text(json.dumps(config))
-    result = folder / "plain.json"
-    run = {
-        "method": method.value,
-        "model": str(model),
-        "rows": str(rows),
-        "options": {"output_dir": str(folder / "out"), "save_strategy": "no", **options},
-        "lora": lora,
-        "reference": str(reference) if reference else None,
-        "rewards": list(rewards),
-        "result": str(result),
-    }
     done = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate)),
-            *(str(_SCRIPT), json.dumps(run)),
+            *(str(_SCRIPT), json.dumps(list(runs))),
         ],
         env=os.environ | {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -80,5 +110,4 @@ def run_plain(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    history: list[dict[str, Any]] = json.loads(result.read_text())
-    return history
+    return [json.loads(Path(run["result"]).read_text()) for run in runs]

@@ -1,4 +1,4 @@
-"""Plain TRL: the run a user would write by hand, to compare the product's with. For accelerate launch."""
+"""Plain TRL: the runs a user would write by hand, to compare the product's with. For accelerate launch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
 
 def main(run: dict[str, Any]) -> None:
-    """Train as `plain_run.run_plain` says and write the log history."""
+    """Train as `plain_run.arguments` says and write the log history."""
     module, stem = CLASSES[run["method"]]
     classes = importlib.import_module(module)
     config = getattr(classes, f"{stem}Config")(
@@ -63,4 +63,5 @@ def main(run: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    for arguments in json.loads(sys.argv[1]):
+        main(arguments)
