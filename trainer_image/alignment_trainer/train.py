@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from .callbacks.guard import GuardCallback
 from .callbacks.preemption import PreemptionCallback
 from .callbacks.progress import ProgressCallback
 from .device import Device
+from .files import link_tree
 from .guard.readings import MEAN_LENGTH
 from .guard.thresholds import guard_of
 from .methods.inputs import TrainerInputs
@@ -187,7 +187,7 @@ class _Run:
         copy = self.own.root / "data"
         if self.process.is_main_process:
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(self.folders.data, copy, copy_function=_link_or_copy)
+            link_tree(self.folders.data, copy)
         self.process.wait_for_everyone()
         return copy
 
@@ -207,14 +207,6 @@ class _Run:
             checkpoint=checkpoint,
             model=model,
         )
-
-
-def _link_or_copy(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:  # the volume has no hard links
-        shutil.copy2(source, target)
-    return target
 
 
 def _agree(choice: Choice) -> Choice:

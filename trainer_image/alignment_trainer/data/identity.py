@@ -13,7 +13,7 @@ from alignment_api.contract import JobLayout
 from alignment_api.v1alpha1 import Dataset, Stage
 
 from . import limits, origin, table
-from .origin import Origin
+from .origin import Origin, field_below
 
 VERSION: Final = 1
 """To be raised with every change to formats, checks, columns or the report, so that data is prepared anew."""
@@ -38,18 +38,24 @@ class Identity:
         return all(each.stamp == origin.stamp_of(each.source, layout) for each in self.origins)
 
 
-def identify(stage: Stage, tokenizer: Any, layout: JobLayout) -> Identity | None:
+def identify(stage: Stage, tokenizer: Any, layout: JobLayout, path: str) -> Identity | None:
     """The identity of the data of ``stage``; None if its content cannot be told without reading it.
 
     Args:
         stage: the stage.
         tokenizer: the tokenizer it uses, with its chat template.
         layout: the job's folders.
+        path: path of its dataset in the manifest, for errors.
+
+    Raises:
+        TrainerError: a store refuses or does not answer.
     """
     if stage.dataset.held_out_from_stage is not None:
         return None
-    found = [(path, origin.find(source, layout)) for path, source in stage.dataset.sources()]
-    origins = {path: each for path, each in found if each is not None}
+    found = [
+        (below, origin.find(source, layout, field_below(path, below))) for below, source in stage.dataset.sources()
+    ]
+    origins = {below: each for below, each in found if each is not None}
     if len(origins) < len(found):
         return None
     dataset = _pinned(stage.dataset, origins)
@@ -77,10 +83,10 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 def _pinned(dataset: Dataset, origins: dict[str, Origin]) -> Dataset:
     changes: dict[str, Any] = {}
-    for path, each in origins.items():
-        if path == "":
+    for below, each in origins.items():
+        if below == "":
             changes["hugging_face"] = each.source.hugging_face
-        elif path == "evalDataset":
+        elif below == "evalDataset":
             changes["eval_dataset"] = each.source
     if dataset.mixture is not None:
         changes["mixture"] = [origins[f"mixture[{index}]"].source for index in range(len(dataset.mixture))]

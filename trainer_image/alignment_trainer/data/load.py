@@ -18,6 +18,7 @@ from .chunk import Chunk, Converted, Converter, InvalidRow
 from .detection import format_of
 from .dropped import DroppedRows
 from .facts import EVAL_PART, FactArray
+from .origin import field_below
 from .parallel import available_processors, ordered_map
 from .row_files import RowFile
 from .sources import SourceItem
@@ -118,7 +119,7 @@ class Loader:
         """
         for number, (below, source) in enumerate(dataset.sources()):
             part = EVAL_PART if source is dataset.eval_dataset else number
-            at = ".".join(name for name in (path, below) if name)
+            at = field_below(path, below)
             here = Source(part, sources.describe(source), at, source)
             items = sources.read(source, self._layout, at, stream=dataset.stream)
             self._read(here, items, _limit(dataset, part))

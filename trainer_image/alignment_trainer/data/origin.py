@@ -12,6 +12,8 @@ from alignment_api.v1alpha1 import DatasetSource
 from alignment_api.v1alpha1.dataset import HuggingFaceDataset
 
 from ..completion import sha256_of
+from ..exceptions import TrainerError
+from .sources import s3
 
 _HUB_TIMEOUT: Final = 20.0
 """Seconds to wait for the hub; without its answer the data is prepared without the cache."""
@@ -32,12 +34,19 @@ class Origin:
     source: DatasetSource
 
 
-def find(source: DatasetSource, layout: JobLayout) -> Origin | None:
-    """The content that ``source`` has now; None if that cannot be told."""
+def find(source: DatasetSource, layout: JobLayout, field: str) -> Origin | None:
+    """The content that ``source``, at ``field`` in the manifest, has now; None if that cannot be told.
+
+    Raises:
+        TrainerError: a store refuses or does not answer.
+    """
     if source.inline is not None:
         return Origin("", "", source)  # its rows are part of its specification
     if source.hugging_face is not None:
         return _hub(source, source.hugging_face)
+    if source.s3 is not None:
+        versions = "\n".join(s3.versions(source.s3, f"{field}.s3"))
+        return Origin(versions, versions, source)
     files = _files(source, layout)
     try:
         stamp = _stamp(files)
@@ -46,11 +55,16 @@ def find(source: DatasetSource, layout: JobLayout) -> Origin | None:
         return None
 
 
+def field_below(path: str, below: str) -> str:
+    """Path in the manifest of a source of the dataset at ``path``."""
+    return f"{path}.{below}" if below else path
+
+
 def stamp_of(source: DatasetSource, layout: JobLayout) -> str:
     """The stamp that ``source`` has now."""
     try:
-        return _stamp(_files(source, layout))
-    except OSError:
+        return "\n".join(s3.versions(source.s3, "s3")) if source.s3 is not None else _stamp(_files(source, layout))
+    except (OSError, TrainerError):
         return "unreadable"
 
 

@@ -70,7 +70,9 @@ class _Preparation:
         self._cache = Cache(layout)
 
     def run(self) -> DataStatus | None:
-        identity = identify(self._stage, self._tokenizer, self._layout) if self._tokenizer is not None else None
+        identity = None
+        if self._tokenizer is not None:
+            identity = identify(self._stage, self._tokenizer, self._layout, f"{self._path}.dataset")
         entry = self._cache.find(identity.key) if identity is not None else None
         if entry is not None:
             folder, status = entry

@@ -38,6 +38,23 @@ def read(source: S3Dataset, cache: Path, field: str, *, stream: bool) -> Iterato
                 yield from local_items(_download(store, source, key, cache / "s3"), name, f"{field}.key")
 
 
+def versions(source: S3Dataset, field: str) -> list[str]:
+    """What tells the objects' content from any other: each key with the tag that the store gives its content."""
+    with s3_store.errors_explained(source, field):
+        store = s3_store.connect(source, field)
+        return [f"{key} {_tag_of(store, f'{source.bucket}/{key}')}" for key in _keys(store, source, field)]
+
+
+def _tag_of(store: Any, path: str) -> str:
+    with store.open_input_file(path) as remote:
+        return _tag(remote)
+
+
+def _tag(remote: Any) -> str:
+    tag: bytes = remote.metadata()["ETag"]
+    return tag.decode()
+
+
 def _keys(store: Any, source: S3Dataset, field: str) -> list[str]:
     """The objects to read.
 
@@ -76,7 +93,7 @@ def _in_place(store: Any, path: str, name: str, field: str) -> Iterator[SourceIt
 def _download(store: Any, source: S3Dataset, key: str, cache: Path) -> Path:
     """The object as a local file, complete or not there at all; jobs may download the same one at the same time."""
     with store.open_input_file(f"{source.bucket}/{key}") as remote:
-        version = [source.endpoint or "", source.bucket, key, remote.metadata()["ETag"].decode()]
+        version = [source.endpoint or "", source.bucket, key, _tag(remote)]
         folder = cache / hashlib.sha256("\n".join(version).encode()).hexdigest()[:32]
         target = folder / PurePosixPath(key).name
         if target.is_file():
