@@ -73,5 +73,28 @@ def _shortened(summary: Summary) -> Summary:
         kept = dict(list(summary.progress.metrics.items())[: len(summary.progress.metrics) // 2])
         return summary.model_copy(update={"progress": summary.progress.model_copy(update={"metrics": kept})})
     if summary.data:
-        return summary.model_copy(update={"data": None})
+        return summary.model_copy(update={"data": _with_less_detail(summary.data)})
     return summary.model_copy(update={"problems": [], "progress": None, "gates": None})
+
+
+_DETAILS: Final = (
+    "near_identical_rows",
+    "truncated_tokens",
+    "leaked_rows",
+    "duplicate_rows",
+    "desirable_fraction",
+    "chosen_longer_fraction",
+    "dropped_rows",
+    "cached",
+    "report",
+)
+"""Optional numbers of data, the one least missed first; all of them are in the report, whose place follows from the
+job's name."""
+
+
+def _with_less_detail(data: list[StageData]) -> list[StageData] | None:
+    """The numbers of every stage without one that they can do without; None if there is no such number left."""
+    name = next((name for name in _DETAILS if any(getattr(entry.data, name) is not None for entry in data)), None)
+    if name is None:
+        return None
+    return [entry.model_copy(update={"data": entry.data.model_copy(update={name: None})}) for entry in data]
