@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from alignment_trainer.exceptions import ConfigurationError
-
 from . import ppo_reference as reference
 from .ppo_runs import RESPONSES, make_trainer, model_that_stops, share_of_vowels, steps
 
@@ -23,12 +21,12 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model_that_stops(tiny_model, tmp_path_factory.mktemp("ppo") / "model")
 
 
-def save_classifier(model: Path, folder: Path, labels: int = 1) -> Path:
+def save_classifier(model: Path, folder: Path) -> Path:
     """A sequence classifier on the backbone of ``model``, with a head that is not zero."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     torch.manual_seed(1)
-    AutoModelForSequenceClassification.from_pretrained(model, num_labels=labels).save_pretrained(folder)
+    AutoModelForSequenceClassification.from_pretrained(model, num_labels=1).save_pretrained(folder)
     AutoTokenizer.from_pretrained(model).save_pretrained(folder)
     return folder
 
@@ -213,20 +211,13 @@ def test_a_run_that_resumes_between_two_passes_ends_like_an_uninterrupted_one(
         torch.testing.assert_close(weights[name], weight, msg=name)
 
 
-def test_a_classifier_of_several_outputs_is_no_value_model(model: Path, tmp_path: Path) -> None:
-    classifier = save_classifier(model, tmp_path / "classifier", labels=3)
-    with pytest.raises(ConfigurationError) as caught:
-        make_trainer(model, tmp_path / "out", value_model=classifier)
-    assert caught.value.problems[0].field == "ppo.value.model"
-    assert "3 outputs" in caught.value.problems[0].message
+def test_generation_gathers_the_policy_alone(model: Path, tmp_path: Path) -> None:
+    from alignment_trainer.ppo.policy_and_values import gathering_the_policy_alone
 
-
-def test_a_model_with_other_tokens_is_no_value_model(model: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    classifier = save_classifier(model, tmp_path / "classifier")
-    tokenizer = AutoTokenizer.from_pretrained(classifier)
-    tokenizer.add_tokens(["<|other|>"])
-    tokenizer.save_pretrained(classifier)
-    with pytest.raises(ConfigurationError, match="another vocabulary"):
-        make_trainer(model, tmp_path / "out", value_model=classifier)
+    trainer = make_trainer(model, tmp_path)
+    engine = torch.nn.ModuleList([trainer.model])  # as DeepSpeed's engine, it lists the parameters of what it wraps
+    values = set(trainer.value_model.parameters())
+    with gathering_the_policy_alone(engine, trainer.model):
+        gathered = set(engine.parameters())
+    assert gathered == set(trainer.model.parameters()) - values
+    assert set(engine.parameters()) == gathered | values

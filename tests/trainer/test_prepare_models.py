@@ -62,6 +62,39 @@ def test_a_reference_of_the_same_family(folders: dict[Any, Path]) -> None:
     assert problems(folders, stage_of(Method.DPO, dpo={"reference": {"volume": {"path": OTHER}}})) == {}
 
 
+def value_model(labels: int, folder: Path, tiny_model: Path) -> Path:
+    """A classifier with as many outputs on the tiny model's tokens."""
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["architectures"] = ["LlamaForSequenceClassification"]
+    config["id2label"] = {number: f"LABEL_{number}" for number in range(labels)}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+PPO = {"rewards": [{"name": "varied", "repetition": {}}], "value": {"model": {"volume": {"path": OTHER}}}}
+
+
+def test_values_of_a_model_with_other_tokens(folders: dict[Any, Path]) -> None:
+    found = problems(folders, stage_of(Method.PPO, ppo=PPO))
+    assert list(found) == ["spec.stages[0].ppo.value.model"]
+    assert "another vocabulary" in found["spec.stages[0].ppo.value.model"]
+
+
+@pytest.mark.parametrize(("labels", "words"), [(1, None), (3, "it has 3 outputs, a reward model has one")])
+def test_values_that_start_from_a_classifier(
+    folders: dict[Any, Path], tiny_model: Path, tmp_path: Path, labels: int, words: str | None
+) -> None:
+    folders[OTHER] = value_model(labels, tmp_path / "classifier", tiny_model)
+    found = problems(folders, stage_of(Method.PPO, ppo=PPO))
+    assert (words in found["spec.stages[0].ppo.value.model"]) if words else found == {}
+
+
+def test_values_that_start_from_a_language_model(folders: dict[Any, Path]) -> None:
+    folders[OTHER] = folders[TINY]
+    assert problems(folders, stage_of(Method.PPO, ppo=PPO)) == {}
+
+
 def test_targets_that_the_model_does_not_have(folders: dict[Any, Path]) -> None:
     lora = {"targetModules": ["q_proj", "self_attn.v_proj", "q_porj"]}
     found = problems(folders, stage_of(Method.SFT, adapter={"lora": lora}))

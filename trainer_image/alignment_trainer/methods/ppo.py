@@ -12,6 +12,7 @@ from typing import Any, Final
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
 
+from ..models.compatibility import VALUES
 from . import online
 from .inputs import TrainerInputs
 
@@ -76,6 +77,5 @@ def check(stage: Stage, path: str) -> list[Problem]:
 def make_trainer(inputs: TrainerInputs) -> Any:
     """The PPOTrainer on the stage's reward functions."""
     from ..ppo.trainer import PPOTrainer
-    from ..ppo.value_model import FIELD
 
-    return online.make_trainer(PPOTrainer, inputs, value_model=inputs.models.get(FIELD))
+    return online.make_trainer(PPOTrainer, inputs, value_model=inputs.models.get(VALUES))

@@ -10,9 +10,13 @@ from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import AlignmentJobSpec, Stage, uses
 
 from ..base_models import BaseModel, base_of, root_of
+from . import reward_model
 from .adapter import OUTPUT_HEAD
 
-_REFERENCE: Final = ".reference"
+VALUES: Final = "ppo.value.model"
+"""Path below the stage of the model that PPO's values start from."""
+
+_GIVEN_THE_POLICYS_TOKENS: Final = (".reference", VALUES)
 
 
 def problems(stage: Stage, spec: AlignmentJobSpec, folders: Mapping[BaseModel, Path], path: str) -> Iterator[Problem]:
@@ -30,10 +34,13 @@ def problems(stage: Stage, spec: AlignmentJobSpec, folders: Mapping[BaseModel, P
     if stage.adapter is not None and stage.adapter.lora.target_modules:
         yield from _targets(folders[base], stage.adapter.lora.target_modules, f"{path}.adapter.lora.targetModules")
     for use in uses.models(stage):
-        if use.field.endswith(_REFERENCE):
+        if use.field.endswith(_GIVEN_THE_POLICYS_TOKENS):
             other = root_of(spec.stage(use.source.from_stage), spec) if use.source.from_stage else base_of(use.source)
             if other is not None and other != base and other in folders:
                 yield from _tokens(folders[base], folders[other], f"{path}.{use.field}")
+        source = base_of(use.source)
+        if use.field == VALUES and source is not None and source in folders:
+            yield from _values(folders[source], f"{path}.{use.field}")
 
 
 def _targets(folder: Path, targets: list[str], field: str) -> Iterator[Problem]:
@@ -64,19 +71,41 @@ def linear_layers(folder: Path) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
 
 
-def _tokens(policy: Path, reference: Path, field: str) -> Iterator[Problem]:
-    """Token ids that mean other text to the reference would make its probabilities meaningless, without an error."""
+def _values(folder: Path, field: str) -> Iterator[Problem]:
+    """Values start from the backbone of a language model, or from a reward model with its head."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    wrong = None
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        if reward_model.is_classifier(config):
+            with torch.device("meta"):
+                head = getattr(AutoModelForSequenceClassification.from_config(config), "score", None)
+            if not isinstance(head, torch.nn.Linear):
+                wrong = f"it has no linear head called score, as transformers' {config.architectures[0]} should"
+            elif config.num_labels != 1:
+                wrong = f"it has {config.num_labels} outputs, a reward model has one"
+    except (OSError, ValueError) as error:
+        wrong = str(error)
+    if wrong is not None:
+        message = f"values cannot start from this model: {wrong}; name another, or set ppo.value.sharedBackbone instead"
+        yield Problem(field=field, message=message)
+
+
+def _tokens(policy: Path, other: Path, field: str) -> Iterator[Problem]:
+    """Token ids that mean other text to a model would make what it says of them meaningless, without an error."""
     from transformers import AutoTokenizer
 
     try:
-        ours, theirs = (AutoTokenizer.from_pretrained(folder).get_vocab() for folder in (policy, reference))
+        ours, theirs = (AutoTokenizer.from_pretrained(folder).get_vocab() for folder in (policy, other))
     except (OSError, ValueError) as error:
         yield Problem(field=field, message=f"its tokens cannot be compared with those of the trained model: {error}")
         return
     if ours != theirs:
         differing = sum(theirs.get(token) != number for token, number in ours.items())
         message = (
-            f"the reference has another vocabulary than the model that is trained ({len(theirs)} tokens to "
+            f"it has another vocabulary than the model that is trained ({len(theirs)} tokens to "
             f"{len(ours)}, of which {differing} are missing or numbered otherwise): name a model of the same family"
         )
         yield Problem(field=field, message=message)

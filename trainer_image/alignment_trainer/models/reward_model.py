@@ -79,12 +79,16 @@ def check(folder: str | Path, field: str) -> None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(folder))
-    names = config.architectures or []
-    if not any(name.endswith(_CLASSIFIER) for name in names):
-        is_ = ", ".join(names) or "of no known architecture"
+    if not is_classifier(config):
+        is_ = ", ".join(config.architectures or []) or "of no known architecture"
         raise _refused(field, f"is {is_}, which scores nothing: name a sequence classifier, such as a reward stage's")
     if config.num_labels != 1:
         raise _refused(field, f"has {config.num_labels} outputs, a reward model one: name a model of a reward stage")
+
+
+def is_classifier(config: Any) -> bool:
+    """Whether the model with this transformers config is a sequence classifier."""
+    return any(name.endswith(_CLASSIFIER) for name in config.architectures or ())
 
 
 def _refused(field: str, text: str) -> ConfigurationError:

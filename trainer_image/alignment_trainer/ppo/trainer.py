@@ -20,7 +20,7 @@ from .experience import Experience, Responses, learn_from
 from .kl_control import KlControl
 from .losses import policy_losses, value_losses
 from .token_rewards import last_tokens
-from .value_model import check_vocabulary, make_value_model
+from .value_model import make_value_model
 
 _RLOOTrainer: Any = trl_imports.rloo_trainer()
 _IGNORED = -100
@@ -39,11 +39,8 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
     """Proximal policy optimization (Schulman et al., 2017, arXiv:1707.06347) as in Ziegler et al. (2019).
 
     Args:
-        value_model: folder of the model that values start from; None for the policy's.
+        value_model: folder of the model that values start from, with the policy's tokens; None for the policy's.
         **options: what RLOOTrainer takes; ``model`` is a folder and ``args`` a PPOConfig.
-
-    Raises:
-        ConfigurationError: values cannot start from that model.
     """
 
     _tag_names = ["trl", "ppo"]
@@ -52,8 +49,6 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
     loss_is_scaled_for_ga = True
 
     def __init__(self, value_model: str | None = None, **options: Any) -> None:
-        if value_model is not None:
-            check_vocabulary(value_model, options["processing_class"])
         peft_config = copy.deepcopy(options.get("peft_config"))  # PEFT writes what it finds in the policy into its own
         super().__init__(**options)
         self.kl_control = KlControl(self.args.beta, self.args.kl_target, self.args.kl_horizon)

@@ -7,20 +7,14 @@ backbone is frozen too and gets an adapter of the same kind; the head is always 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-
-from alignment_api.contract import Problem
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from .. import trl_imports
-from ..exceptions import ConfigurationError
-
-FIELD: Final = "ppo.value.model"
-"""Path below the stage of the model that values start from."""
+from ..models.reward_model import is_classifier
 
 _PEFT_TASK: Final = "FEATURE_EXTRACTION"
 
@@ -54,20 +48,6 @@ class ValueModel(nn.Module):  # type: ignore[misc]
         return values
 
 
-def check_vocabulary(folder: str, tokenizer: Any) -> None:
-    """Refuse a model in ``folder`` that knows other tokens than the policy, whose tokens it would be given.
-
-    Args:
-        folder: the model that values start from, with its tokenizer.
-        tokenizer: the policy's.
-
-    Raises:
-        ConfigurationError: the vocabularies differ.
-    """
-    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
-        raise _refused(f"{Path(folder).name} has another vocabulary than the policy")
-
-
 def make_value_model(
     policy: Any, folder: str, args: Any, *, peft_config: Any | None, quantization_config: Any | None, zero3: bool
 ) -> ValueModel:
@@ -80,9 +60,6 @@ def make_value_model(
         peft_config: a copy of the policy's adapter, if it has one; changed in place.
         quantization_config: how the policy's frozen base is quantized, if it is.
         zero3: whether ZeRO-3 trains them.
-
-    Raises:
-        ConfigurationError: values cannot start from that model.
     """
     if args.share_backbone:
         return ValueModel(_zero_head(policy.config, policy.dtype).to(args.device))
@@ -109,36 +86,22 @@ def make_value_model(
 
 
 def _load(folder: str, dtype: torch.dtype, quantization_config: Any | None) -> ValueModel:
-    """The value model that starts from the reward model or language model in ``folder``.
+    """The value model that starts from the reward model or language model in ``folder``; Prepare has checked it.
 
     Args:
         folder: as written by ``save_pretrained``.
         dtype: of its weights; ZeRO-3 gathers them together with the policy's, which must have the same.
         quantization_config: how the backbone is quantized, if it is.
-
-    Raises:
-        ConfigurationError: it is a classifier of several outputs, or its head is not linear.
     """
     options = {"dtype": dtype, "quantization_config": quantization_config}
     config = AutoConfig.from_pretrained(folder)
-    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
-        backbone = AutoModel.from_pretrained(folder, **options)
-        return ValueModel(_zero_head(config, dtype), backbone)
-    if config.num_labels != 1:
-        raise _refused(f"{Path(folder).name} has {config.num_labels} outputs, a reward model has one")
+    if not is_classifier(config):
+        return ValueModel(_zero_head(config, dtype), AutoModel.from_pretrained(folder, **options))
     classifier = AutoModelForSequenceClassification.from_pretrained(folder, **options)
-    head = getattr(classifier, "score", None)
-    if not isinstance(head, nn.Linear):
-        raise _refused(f"{type(classifier).__name__} has no linear head called score")
-    return ValueModel(head, classifier.base_model)
+    return ValueModel(classifier.score, classifier.base_model)
 
 
 def _zero_head(config: Any, dtype: torch.dtype) -> nn.Linear:
     head = nn.Linear(config.get_text_config().hidden_size, 1, bias=False, dtype=dtype)
     nn.init.zeros_(head.weight)
     return head
-
-
-def _refused(message: str) -> ConfigurationError:
-    message = f"values cannot start from this model: {message}; name another, or set ppo.value.sharedBackbone"
-    return ConfigurationError(message, [Problem(field=FIELD, message=message)])
