@@ -155,7 +155,7 @@ def json_value(value: Any, name: str, depth: int = 0) -> Any:
             raise RowError(name, "holds an integer of more than 64 bits: write it as text")
         case datetime() | date() | time():
             return value.isoformat()
-        case Decimal():
+        case Decimal() if value.is_finite():
             return float(value)
         case Mapping() | list() | tuple() if depth == _DEEPEST:
             raise RowError(name, f"nests deeper than {_DEEPEST} levels")
