@@ -147,7 +147,7 @@ def test_a_reward_that_fails_in_training_ends_the_gang(workspace: Workspace) -> 
     assert "reward 'served'" in failed.message
     assert "'excellent'" in failed.message
     assert "prompt 'say " in failed.message
-    assert failed.problems[0].field == "spec.stages[rloo].rloo.rewards[0].http"
+    assert failed.problems[0].field == "spec.stages[0].rloo.rewards[0].http"
     assert failed.progress is not None
     assert failed.progress.step < 20
     assert lost.exit_code == ExitCode.COMMUNICATION_ERROR, lost.message

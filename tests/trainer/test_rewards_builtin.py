@@ -217,6 +217,6 @@ def test_functions_and_weights_are_in_the_order_of_the_manifest() -> None:
         [{"name": "short", "length": {"maxTokens": 9}, "weight": 0.5}, {"name": "b", "repetition": {}}]
     )
     functions = rewards.functions(stage, {}, None, "cpu")
-    assert [function.__name__ for function in functions] == ["it", "b"]
+    assert [function.__name__ for function in functions] == ["short", "b"]
     assert functions[0].field == "spec.stages[online].grpo.rewards[0].length"
     assert rewards.weights(stage) == [0.5, 1.0]

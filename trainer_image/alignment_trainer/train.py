@@ -174,6 +174,7 @@ class _Run:
             else None,
             quantization_config=adapter.quantization_config(stage.adapter) if stage.adapter else None,
             callbacks=callbacks,
+            path=f"spec.stages[{self.config.spec.stages.index(stage)}]",
             closing=closing,
         )
 

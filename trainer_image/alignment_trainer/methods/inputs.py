@@ -31,6 +31,7 @@ class TrainerInputs:
         peft_config: the adapter, if one is trained.
         quantization_config: how the frozen base is quantized, if it is.
         callbacks: transformers callbacks.
+        path: path of the stage in the manifest, for messages.
         closing: what a method registers here is closed when training ends, whichever way it ends.
     """
 
@@ -47,6 +48,7 @@ class TrainerInputs:
     peft_config: Any | None = None
     quantization_config: Any | None = None
     callbacks: list[Any] = field(default_factory=list)
+    path: str | None = None
     closing: ExitStack = field(default_factory=ExitStack)
 
     def keyword_arguments(self) -> dict[str, Any]:

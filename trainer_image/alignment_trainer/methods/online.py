@@ -119,7 +119,7 @@ def make_trainer(trainer_class: type[Any], inputs: TrainerInputs, **own: Any) ->
         inputs: what it is built from.
         own: arguments that the subclass has beside TRL's.
     """
-    functions = rewards.functions(inputs.stage, inputs.models, inputs.tokenizer, inputs.device)
+    functions = rewards.functions(inputs.stage, inputs.models, inputs.tokenizer, inputs.device, path=inputs.path)
     for function in functions:
         inputs.closing.callback(function.close)
     arguments = {**inputs.keyword_arguments(), "reward_funcs": functions, **own}

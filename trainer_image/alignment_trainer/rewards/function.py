@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from alignment_api.contract import Problem
 
-from ..data.rows import Messages
+from ..data.rows import Message
 from ..exceptions import FunctionError, TrainerError, UnavailableError
 from .checks import excerpt, rewards_of
 from .scoring import Batch, Scorer, ScoringError, ServiceDownError, TermError, question
@@ -77,7 +77,7 @@ class RewardFunction:
         return kind(message, [Problem(field=self.field, message=message[:2048])])
 
 
-def _message(turn: Mapping[str, Any]) -> Any:
+def _message(turn: Mapping[str, Any]) -> Message:
     return {"role": turn["role"], "content": turn.get("content") or ""}
 
 
@@ -85,6 +85,5 @@ def _where(row: int | None, batch: Batch) -> str:
     if not len(batch):
         return ""
     which = "the first" if row is None else f"row {row + 1}"
-    prompts: Sequence[Messages] = batch.prompts
-    asked, answered = excerpt(question(prompts[row or 0])), excerpt(batch.completions[row or 0])
+    asked, answered = excerpt(question(batch.prompts[row or 0])), excerpt(batch.completions[row or 0])
     return f" (batch of {len(batch)} responses, {which}: prompt {asked!r}, response {answered!r})"

@@ -145,7 +145,11 @@ class Reward(ApiModel):
     repetition: RepetitionReward | None = Field(default=None, description="A penalty on repetition.")
     json_schema: JsonSchemaReward | None = Field(default=None, description="Valid JSON.")
     python: PythonReward | None = Field(default=None, description="A Python function in a ConfigMap.")
-    reward_model: ModelSource | None = Field(default=None, description="The score of a reward model.")
+    reward_model: ModelSource | None = Field(
+        default=None,
+        description="The score of a reward model. Each process of the gang holds all of it, so it must fit beside the "
+        "share of what is trained.",
+    )
     http: HttpReward | None = Field(default=None, description="The answer of a service.")
 
 
