@@ -75,3 +75,6 @@ def read_rows(name: str, file: BinaryIO) -> Iterator[FileRow]:
             yield from _TEXT[kind](decompressed(file, suffix) if suffix in DECOMPRESSORS else plain)
     except (*DAMAGED, pyarrow.ArrowException, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+__all__ = ["KINDS", "FileRow", "is_columnar", "kind_of", "read_rows"]
