@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignment_api.v1alpha1 import Tokenizer
 from alignment_api.v1alpha1.evaluation import Generation
@@ -37,10 +39,10 @@ def preference(model: Path, requests: Sequence[Request]) -> Numbers:
 def accuracy(model: Path, requests: Sequence[Request]) -> Numbers:
     """Whether a reward model scores the wanted answer to each request above the other: 1 or 0.
 
-    A model that is no classifier yet gets a score head of random weights.
+    A model that is no classifier yet gets a score head of random weights, as reward stages start from.
     """
-    torch.manual_seed(0)
-    scorer = RewardModel(str(model), Tokenizer(), "cpu", "model")
+    with tempfile.TemporaryDirectory() as folder:
+        scorer = RewardModel(str(_classifier(model, Path(folder))), Tokenizer(), "cpu", "model")
     wanted, other = (
         np.array(scorer.scores([(*_asked(request), _answer(text)) for request, text in answered]))
         for answered in (
@@ -80,6 +82,16 @@ def p_value(before: Numbers, after: Numbers) -> float:
     if np.array_equal(before, after):
         return 1.0
     return float(wilcoxon(after, before, alternative="greater", zero_method="zsplit").pvalue)
+
+
+def _classifier(model: Path, folder: Path) -> Path:
+    """``model``, or a copy of it in ``folder`` with a score head of random weights if it has none."""
+    if "ForSequenceClassification" in (AutoConfig.from_pretrained(model).architectures or [""])[0]:
+        return model
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_pretrained(model, num_labels=1).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
 
 
 def _log_probabilities(model: Path, answered: Sequence[tuple[Request, str]]) -> Numbers:
