@@ -41,7 +41,7 @@ def test_rank_stabilized_dora_with_noisy_embeddings_and_gradient_checkpointing(w
     check_finished(run)
     check_merged(run)
     check_generates(run)
-    assert run.resolved["options"]["gradient_checkpointing_kwargs"] == {
+    assert run.resolved["options"]["activation_checkpointing_kwargs"] == {
         "value": {"use_reentrant": True},
         "by": "default",
     }

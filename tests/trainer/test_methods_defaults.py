@@ -45,7 +45,7 @@ def test_dropout_is_off_wherever_probabilities_are_compared() -> None:
 )
 def test_adapters_under_zero_3_recompute_in_the_kind_that_works(fields: dict[str, Any], reentrant: bool) -> None:
     chosen = defaults.options(stage(**fields), ZERO_3)
-    assert (chosen.get("gradient_checkpointing_kwargs") == {"use_reentrant": True}) is reentrant
+    assert (chosen.get("activation_checkpointing_kwargs") == {"use_reentrant": True}) is reentrant
 
 
 def test_who_decided_each_option() -> None:
@@ -76,4 +76,7 @@ def test_what_the_user_sets_wins_over_a_default() -> None:
     decided = resolved.decided(
         {"disable_dropout": False, "learning_rate": 1e-3}, stage(trainerArgs={"disable_dropout": False}), ZERO_3
     )
-    assert [option["by"] for option in decided.values()] == ["trainerArgs", "training.learningRate"]
+    assert {name: option["by"] for name, option in decided.items()} == {
+        "disable_dropout": "trainerArgs",
+        "learning_rate": "training.learningRate",
+    }

@@ -21,6 +21,7 @@ from .method_runs import (
     StageRun,
     check_finished,
     check_generates,
+    check_merged,
     check_resumed,
     check_same_metrics,
     cut_off_and_resume,
@@ -82,6 +83,8 @@ def test_a_precomputed_reference_gives_the_same_training(volume: Workspace, held
 def test_references_of_two_stages_on_the_same_rows_are_not_mixed_up(volume: Workspace, held: StageRun) -> None:
     own = run_stage(volume, Method.DPO, ROWS, name="own", dpo={"precomputeReference": True}, adapter=LORA)
     assert own.history[1]["rewards/margins"] == pytest.approx(0, abs=1e-6), "the reference is the starting model"
+    check_merged(own)
+    check_generates(own)
     other = run_stage(volume, Method.DPO, ROWS, name="lora", dpo=MIXTURE | REFERENCE, adapter=LORA)
     for name in ("loss", "rewards/chosen", "rewards/margins"):
         assert other.history[1][name] == pytest.approx(held.history[1][name], rel=PLAIN), "an adapter starts at 0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,22 @@ def test_a_following_reference_is_mixed_with_the_policy(trainer: Any) -> None:
     reference.mix(policy, following, 0.6)
     torch.testing.assert_close(following.weight.detach(), expected)
     assert torch.equal(policy.weight, before)
+
+
+def test_a_precomputed_reference_is_not_held(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import LlamaForCausalLM
+
+    member = {"reference": {"volume": {"path": "other"}}, "precomputeReference": True}
+    models = {dpo.REFERENCE: str(tiny_model)}
+    rows = tiny.preference_rows(4)
+    gc.collect()
+    before = {id(thing) for thing in gc.get_objects() if isinstance(thing, LlamaForCausalLM)}
+    trainer = make_trainer(Method.DPO, rows, tiny_model, tmp_path, models=models, dpo=member)
+    gc.collect()
+    held = [thing for thing in gc.get_objects() if isinstance(thing, LlamaForCausalLM) and id(thing) not in before]
+    assert len(held) == 1
+    assert held[0] is trainer.model
+    assert {"ref_chosen_logps", "ref_rejected_logps"} <= set(trainer.train_dataset.column_names)
 
 
 @pytest.mark.parametrize(

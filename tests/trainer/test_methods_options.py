@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_trainer import trainer_args
 from alignment_trainer.device import Accelerator, Device
 from alignment_trainer.exceptions import ConfigurationError
 from alignment_trainer.registry import build_config, check_options
@@ -82,6 +84,9 @@ def test_dpo_options() -> None:
         ({"beta": 0.3}, "set dpo.beta instead"),
         ({"pad_token": "<pad>"}, "set spec.tokenizer.padToken instead"),
         ({"output_dir": "/"}, "the trainer sets this itself: remove it"),
+        ({"ignore_data_skip": True}, "the trainer sets this itself: remove it"),
+        ({"gradient_checkpointing": True}, "set training.gradientCheckpointing instead"),
+        ({"gradient_checkpointing_kwargs": {}}, "set activation_checkpointing_kwargs instead"),
         ({"dataset_num_proc": "many"}, "'many': Input should be a valid integer"),
         ({"loss_weights": [1.0, 2.0]}, "set dpo.loss instead"),
         ({"optim": "adamw_torch_fuse"}, "adamw_torch_fuse"),
@@ -92,6 +97,13 @@ def test_wrong_trainer_args_are_named(options: dict[str, Any], message: str) -> 
     assert len(problems) == 1
     assert problems[0].field.startswith("spec.stages[2].trainerArgs")
     assert message in problems[0].message
+
+
+def test_every_option_that_the_trainer_owns_exists() -> None:
+    from trl import SFTConfig
+
+    known = {field.name for field in dataclasses.fields(SFTConfig)}
+    assert trainer_args.TRAINER_OWNED | trainer_args.PLAIN_OWNERS.keys() | trainer_args.FORMER_NAMES.keys() <= known
 
 
 def test_all_wrong_options_are_shown_at_once() -> None:

@@ -63,6 +63,7 @@ def options(stage: Stage, runtime: Runtime) -> dict[str, Any]:
         # sampled response the same in sampling and in training.
         chosen["disable_dropout"] = True
     if stage.adapter and stage.training.gradient_checkpointing and runtime.deepspeed.zero_stage == 3:
-        # The other kind counts recomputed tensors, which ZeRO-3 has freed by then when the base is frozen.
-        chosen["gradient_checkpointing_kwargs"] = {"use_reentrant": True}
+        # The other kind counts recomputed tensors, which ZeRO-3 has freed by then when the base is frozen. TRL sets
+        # this under its former name, once transformers no longer looks there.
+        chosen["activation_checkpointing_kwargs"] = {"use_reentrant": True}
     return chosen

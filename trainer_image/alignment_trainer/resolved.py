@@ -71,7 +71,8 @@ def decided(options: Mapping[str, Any], stage: Stage, runtime: Runtime) -> dict[
             return fields[name]
         return TRAINER if name in ours or name in trainer_args.TRAINER_OWNED else TRL
 
-    return {name: {"value": value, "by": by(name)} for name, value in options.items()}
+    names = options.keys() - trainer_args.FORMER_NAMES.keys()
+    return {name: {"value": options[name], "by": by(name)} for name in sorted(names)}
 
 
 def summary(content: Mapping[str, Any]) -> str:

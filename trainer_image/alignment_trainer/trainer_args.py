@@ -22,7 +22,7 @@ PLAIN_OWNERS: Final = {
     "max_steps": "training.maxSteps",
     "per_device_train_batch_size": "training.microBatchSize",
     "gradient_accumulation_steps": "training.globalBatchSize",
-    "gradient_checkpointing": "training.gradientCheckpointing",
+    "activation_checkpointing": "training.gradientCheckpointing",
     "bf16": "training.precision",
     "fp16": "training.precision",
     "seed": "training.seed",
@@ -43,19 +43,25 @@ TRAINER_OWNED: Final = frozenset(
         "use_cpu",
         "report_to",
         "logging_strategy",
-        "logging_dir",
+        "logging_first_step",
+        "logging_nan_inf_filter",
         "save_strategy",
         "save_only_model",
+        "save_on_each_node",
         "eval_strategy",
         "do_train",
         "do_eval",
         "do_predict",
         "load_best_model_at_end",
         "resume_from_checkpoint",
+        "ignore_data_skip",
+        "restore_callback_states_from_checkpoint",
+        "enable_jit_checkpoint",
         "auto_find_batch_size",
         "accelerator_config",
         "fsdp",
         "fsdp_config",
+        "parallelism_config",
         "disable_tqdm",
         "local_rank",
         "push_to_hub",
@@ -68,7 +74,13 @@ TRAINER_OWNED: Final = frozenset(
         "trust_remote_code",
     }
 )
-"""Options on which resume, progress and isolation rest."""
+"""Options on which resume, progress, the guard and isolation rest."""
+
+FORMER_NAMES: Final = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+"""Names that transformers still takes, but lets the new ones overrule."""
 
 
 def check(
@@ -93,6 +105,9 @@ def check(
 
 
 def _refusal(name: str, known: set[str], owners: Mapping[str, str], class_name: str) -> str | None:
+    new_name = FORMER_NAMES.get(name, name)
+    if new_name != name:
+        return f"set {owners.get(new_name, new_name)} instead"
     if name in owners:
         return f"set {owners[name]} instead"
     if name in TRAINER_OWNED:

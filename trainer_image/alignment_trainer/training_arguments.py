@@ -62,7 +62,7 @@ def shared_arguments(
         "per_device_train_batch_size": training.micro_batch_size,
         "per_device_eval_batch_size": training.micro_batch_size,
         "gradient_accumulation_steps": gradient_accumulation_steps(training, runtime),
-        "gradient_checkpointing": training.gradient_checkpointing,
+        "activation_checkpointing": training.gradient_checkpointing,
         "bf16": uses_bf16(training, device),
         "use_cpu": device.is_cpu,
         "seed": training.seed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +39,9 @@ def load(inputs: TrainerInputs, field: str, *, follows_the_policy: bool = False)
 
 
 def let_go(trainer: Any) -> None:
-    """Free the reference once its log-probabilities are computed; TRL keeps one that it was given."""
+    """Free the reference once its log-probabilities are computed; TRL and accelerate keep one that TRL was given."""
     trainer.ref_model = None
-    gc.collect()
+    trainer.accelerator.free_memory()
 
 
 class FollowingReference(TrainerCallback):  # type: ignore[misc]
