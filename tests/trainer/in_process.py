@@ -24,6 +24,7 @@ def make_trainer(
     model: Path,
     folder: Path,
     *,
+    held_out: Sequence[dict[str, Any]] = (),
     tokenizer: Any = None,
     models: dict[str, str] | None = None,
     **fields: Any,
@@ -37,6 +38,7 @@ def make_trainer(
         rows: training rows, as Prepare leaves them.
         model: folder of the model.
         folder: where files of the attempt go.
+        held_out: rows to evaluate on.
         tokenizer: the tokenizer; the model's own if not given.
         models: further models of the stage, such as ``kto.reference``.
         fields: the stage's fields, such as ``adapter`` or ``kto``.
@@ -45,7 +47,9 @@ def make_trainer(
     from transformers import AutoTokenizer
 
     stage = Stage.model_validate(stage_of(method, **fields))
-    config = build_config(stage, RUNTIME, output_dir=folder, device=Device(Accelerator.CPU, 1), evaluates=False)
+    config = build_config(
+        stage, RUNTIME, output_dir=folder, device=Device(Accelerator.CPU, 1), evaluates=bool(held_out)
+    )
     module = method_module(method)
     return module.make_trainer(
         TrainerInputs(
@@ -56,6 +60,7 @@ def make_trainer(
             train_dataset=Dataset.from_list(list(rows)),
             attempt=AttemptLayout(folder),
             device="cpu",
+            eval_dataset=Dataset.from_list(list(held_out)) if held_out else None,
             models={"model": str(model)} | (models or {}),
             peft_config=adapter.peft_config(stage.adapter, module.PEFT_TASK) if stage.adapter else None,
             quantization_config=adapter.quantization_config(stage.adapter) if stage.adapter else None,

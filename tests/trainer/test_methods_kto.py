@@ -91,22 +91,33 @@ def test_start(tiny_model: Path, tmp_path: Path) -> None:
     assert trainer._metrics["train"]["kl"] == [pytest.approx(0, abs=1e-6)]
 
 
-def test_no_row_is_measured_against_itself(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dataset", ["train_dataset", "eval_dataset"])
+def test_no_row_is_measured_against_itself(tiny_model: Path, tmp_path: Path, dataset: str) -> None:
     count = 3 * MICRO_BATCH + 1
-    trainer = make_trainer(Method.KTO, tiny.labelled_rows(count), tiny_model, tmp_path, training=ONE_BATCH)
-    rows = trainer.train_dataset
+    labelled = tiny.labelled_rows(count)
+    trainer = make_trainer(Method.KTO, labelled, tiny_model, tmp_path, held_out=labelled, training=ONE_BATCH)
+    rows = getattr(trainer, dataset)
     assert len(rows) == count - 1, "the last row would be alone in its micro batch"
     for start in range(0, len(rows), MICRO_BATCH):
         batch = rows[start : start + MICRO_BATCH]
         assert sorted(batch["KL_completion_ids"]) == sorted(batch["completion_ids"])
         pairs = zip(batch["KL_completion_ids"], batch["completion_ids"], strict=True)
         assert all(other != own for other, own in pairs)
-    numbers = [trainer.processing_class.decode(ids) for ids in rows["prompt_ids"]]
-    assert numbers != sorted(numbers, key=lambda text: int(text.split()[-1].partition("<")[0])), "they are shuffled"
-    sampled = [ids for batch in trainer.get_train_dataloader() for ids in batch["input_ids"]]
-    assert [trainer.processing_class.decode(ids[:4]) for ids in sampled] == [
-        trainer.processing_class.decode(ids[:4]) for ids in rows["prompt_ids"]
-    ], "and stay in that order"
+
+
+def test_rows_are_shuffled_once_and_stay_in_their_micro_batch(tiny_model: Path, tmp_path: Path) -> None:
+    labelled = tiny.labelled_rows(8)
+    trainer = make_trainer(Method.KTO, labelled, tiny_model, tmp_path, training=ONE_BATCH)
+    rows = trainer.train_dataset
+    assert sorted(map(str, rows["prompt"])) == sorted(str(row["prompt"]) for row in labelled)
+    assert list(rows["prompt"]) != [row["prompt"] for row in labelled]
+    for epoch in range(2):
+        loader = trainer.get_train_dataloader()
+        loader.set_epoch(epoch)
+        sampled = [ids.tolist() for batch in loader for ids in batch["input_ids"]]
+        assert [ids[: len(prompt)] for ids, prompt in zip(sampled, rows["prompt_ids"], strict=True)] == rows[
+            "prompt_ids"
+        ][:]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ OWNERS: Final = {
 PEFT_TASK: Final = "CAUSAL_LM"
 REFERENCE: Final = "kto.reference"
 LABEL: Final = "label"
+_DATASETS: Final = ("train_dataset", "eval_dataset")
 
 config_class = trl_imports.kto_config
 
@@ -81,26 +82,25 @@ def make_trainer(inputs: TrainerInputs) -> Any:
     from . import reference
 
     kto, config = _member(inputs.stage), inputs.config
-    rows = inputs.train_dataset
     if _given_weights(kto) is None:
-        problems = row_problems(inputs.stage, rows, f"spec.stages[{inputs.stage.name}]")
-        if problems:
-            raise DataError("the labels are all alike", problems)
-        config.desirable_weight, config.undesirable_weight = balanced_weights(_desirable(rows), len(rows))
+        _balance(inputs)
+    arguments = inputs.keyword_arguments() | {"ref_model": reference.load(inputs, REFERENCE)}
     if _estimates_kl(kto):
-        seed = config.seed if config.data_seed is None else config.data_seed
-        rows = rows.shuffle(seed=seed, keep_in_memory=True)
-    arguments = inputs.keyword_arguments() | {"train_dataset": rows, "ref_model": reference.load(inputs, REFERENCE)}
+        # Rows of a prompt stand side by side where they were made from pairs, and must not be measured by each other.
+        arguments |= {name: _shuffled(arguments[name], config) for name in _DATASETS if arguments[name] is not None}
     trainer = trl_imports.kto_trainer()(**arguments)
     if kto.precompute_reference:
         reference.let_go(trainer)
     if _estimates_kl(kto):
-        usable = usable_rows(len(trainer.train_dataset), config.per_device_train_batch_size)
-        trainer.train_dataset = trainer.train_dataset.select(range(usable))
-    if not len(trainer.train_dataset):
-        message = f"fewer than 2 of {len(rows)} rows have a prompt shorter than {kto.max_length} tokens: raise it"
-        field = f"spec.stages[{inputs.stage.name}].kto.maxLength"
-        raise DataError(message, [Problem(field=field, message=message)])
+        for name in _DATASETS:
+            setattr(trainer, name, _without_a_lone_row(getattr(trainer, name), config.per_device_train_batch_size))
+    needed = 2 if _estimates_kl(kto) else 1
+    if len(trainer.train_dataset) < needed:
+        message = (
+            f"fewer than {needed} of {len(inputs.train_dataset)} rows have a prompt shorter than {kto.max_length} "
+            "tokens: raise it"
+        )
+        raise DataError(message, [Problem(field=f"spec.stages[{inputs.stage.name}].kto.maxLength", message=message)])
     return trainer
 
 
@@ -136,11 +136,6 @@ def balanced_weights(desirable: int, total: int) -> Weights:
     return Weights(more / desirable, more / undesirable)
 
 
-def usable_rows(count: int, micro_batch_size: int) -> int:
-    """How many of ``count`` rows can be used: a last micro batch of one row would be measured against itself."""
-    return count - 1 if count % micro_batch_size == 1 else count
-
-
 def _member(stage: Stage) -> Kto:
     if stage.kto is None:
         raise ValueError(f"stage {stage.name} is not a kto stage")
@@ -155,6 +150,27 @@ def _given_weights(kto: Kto) -> Weights | None:
     if kto.desirable_weight is None or kto.undesirable_weight is None:
         return None
     return Weights(kto.desirable_weight, kto.undesirable_weight)
+
+
+def _balance(inputs: TrainerInputs) -> None:
+    """Set the weights that follow from the labels."""
+    rows, stage = inputs.train_dataset, inputs.stage
+    problems = row_problems(stage, rows, f"spec.stages[{stage.name}]")
+    if problems:
+        raise DataError("the labels are all alike", problems)
+    inputs.config.desirable_weight, inputs.config.undesirable_weight = balanced_weights(_desirable(rows), len(rows))
+
+
+def _shuffled(rows: Any, config: Any) -> Any:
+    seed = config.seed if config.data_seed is None else config.data_seed
+    return rows.shuffle(seed=seed, keep_in_memory=True)
+
+
+def _without_a_lone_row(rows: Any, micro_batch_size: int) -> Any:
+    """The rows without the last one if it is alone in its micro batch, where it would be measured against itself."""
+    if rows is None or len(rows) < 2 or len(rows) % micro_batch_size != 1:
+        return rows
+    return rows.select(range(len(rows) - 1))
 
 
 def _desirable(rows: Any) -> int:
