@@ -74,6 +74,7 @@ def test_endless_backtracking_on_every_row_ends_with_the_batch() -> None:
         ({}, "Blue ", "blue", 1),
         ({}, "it is blue", "blue", 0),
         ({}, "72", 72, 1),
+        ({}, "true", True, 1),
         ({}, "blue", None, None),
         (
             {"extract": "<answer>(.*?)</answer>"},

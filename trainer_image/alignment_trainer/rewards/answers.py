@@ -51,7 +51,7 @@ def right_answers(batch: Batch, column: str) -> Sequence[str | None]:
 
 
 def _text(value: Any, column: str, row: int) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+    if not isinstance(value, str | int | float | None):
         raise ScoringError(f"cannot use column {column!r}: {value!r:.60} is neither text nor a number", row)
     return None if value is None else str(value)
 

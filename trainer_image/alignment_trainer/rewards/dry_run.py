@@ -24,7 +24,7 @@ REPORT: Final = "rewards.json"
 _EVASIVE: Final = (
     "I am not sure about this. Let me think: it depends on what exactly is asked, and there is more to say."
 )
-_LIKELY_COLUMNS: Final = ("answer", "solution", "response", "completion", "output", "target", "reference")
+_LIKELY_COLUMNS: Final = ("answer", "solution", "chosen", "response", "completion", "output", "target", "reference")
 
 
 @dataclass(frozen=True)
