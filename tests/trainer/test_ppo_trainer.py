@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from . import ppo_reference as reference
+from . import tiny
 from .ppo_runs import RESPONSES, make_trainer, model_that_stops, share_of_vowels, steps
 
 BETA, GAMMA, LAMBDA, MISSING_EOS, VF_COEF = 0.3, 0.98, 0.9, 0.5, 0.2
@@ -221,3 +222,24 @@ def test_generation_gathers_the_policy_alone(model: Path, tmp_path: Path) -> Non
         gathered = set(engine.parameters())
     assert gathered == set(trainer.model.parameters()) - values
     assert set(engine.parameters()) == gathered | values
+
+
+def test_experts_are_balanced_too(tmp_path: Path) -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    folder = tmp_path / "experts"
+    folder.mkdir()
+    tokenizer = tiny.save_tokenizer(folder)
+    config = MixtralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, num_local_experts=4, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    MixtralForCausalLM(config).save_pretrained(folder)
+    parts: dict[str, Any] = {"per_device_train_batch_size": RESPONSES // 2, "gradient_accumulation_steps": 2}
+    trainer = make_trainer(folder, tmp_path / "out", router_aux_loss_coef=0.5, max_steps=1, **parts)
+    trainer.train()
+    (first,) = steps(trainer)
+    assert first["aux_loss"] > 1.99, "2 is the loss in perfect balance, with two experts for each token"
+    losses = first["loss/policy_avg"] + 0.1 * first["loss/value_avg"] + 0.5 * first["aux_loss"]
+    assert first["loss"] == pytest.approx(losses, rel=1e-4)

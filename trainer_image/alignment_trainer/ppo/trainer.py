@@ -174,9 +174,10 @@ class PPOTrainer(_RLOOTrainer):  # type: ignore[misc]
             passes, accumulated = self.args.steps_per_generation, self.current_gradient_accumulation_steps
         tokens = inputs["num_items_in_batch"].clamp(min=1) / passes / self.accelerator.num_processes
         loss = ((policy.losses + self.args.vf_coef * value.losses) * mask).sum() / tokens / accumulated
+        shares = metrics.of_losses(policy, value, log_ratio, outputs.entropy, mask, tokens)
         if outputs.aux_loss is not None:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / accumulated
-        shares = metrics.of_losses(policy, value, log_ratio, outputs.entropy, mask, tokens)
+            shares["aux_loss"] = outputs.aux_loss, torch.ones_like(outputs.aux_loss)
         self._report(mode, metrics.means(shares, self._sum))
         return loss
 
