@@ -84,7 +84,8 @@ def expected_loss(method: Method, options: dict[str, Any], model: Any, tokenizer
 
 @pytest.mark.parametrize(("method", "options"), LOSSES)
 def test_loss_is_the_papers(tiny_model: Path, tmp_path: Path, method: Method, options: dict[str, Any]) -> None:
-    trainer = make_trainer(method, ROWS, tiny_model, tmp_path, **{method.value: options})
+    fields: dict[str, Any] = {method.value: options}
+    trainer = make_trainer(method, ROWS, tiny_model, tmp_path, **fields)
     batch = next(iter(trainer.get_train_dataloader()))
     loss = trainer.compute_loss(trainer.model, batch)
     loss.backward()
@@ -129,6 +130,21 @@ def test_adapters_train(tiny_model: Path, tmp_path: Path, method: Method, quanti
     assert not any(parameter.equal(before[name]) for name, parameter in trained.items())
     kinds = {type(module).__name__ for module in trainer.model.modules()}
     assert ("Linear4bit" in kinds) == bool(quantization)
+
+
+@pytest.mark.parametrize(("arguments", "dtype"), [({}, "float32"), ({"dtype": "bfloat16"}, "bfloat16")])
+def test_precision_of_the_weights(tiny_model: Path, tmp_path: Path, arguments: dict[str, Any], dtype: str) -> None:
+    """Updates of a small learning rate are lost in weights of 16 bits: files in them are loaded in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = tmp_path / "half"
+    AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16).save_pretrained(model)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(model)
+    options = {"model_init_kwargs": arguments} if arguments else {}
+    trainer = make_trainer(Method.ORPO, ROWS, model, tmp_path, trainerArgs=options)
+    assert trainer.model.dtype is getattr(torch, dtype)
+    assert trainer.args.model_init_kwargs == (arguments or None)
 
 
 def test_tokens_are_counted_without_padding(tiny_model: Path, tmp_path: Path) -> None:
