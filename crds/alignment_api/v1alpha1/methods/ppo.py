@@ -25,7 +25,10 @@ class AdaptiveKl(ApiModel):
 
 
 class ValueModel(ApiModel):
-    """Where values come from."""
+    """Where values come from: a model of their own, or a head on the policy.
+
+    If the stage trains an adapter, a model of their own gets one of the same kind under a head that is trained whole.
+    """
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
@@ -56,7 +59,9 @@ class Ppo(OnlineMethod):
     )
 
     kl_coefficient: Annotated[float, Field(ge=0, le=100)] = Field(
-        default=0.05, description="Weight of the per-token KL penalty in the reward; the initial one if it is adaptive."
+        default=0.05,
+        description="Weight of the per-token KL penalty in the reward; the initial one if it is adaptive. 0: no "
+        "reference model is held.",
     )
     adaptive_kl: AdaptiveKl | None = Field(default=None, description="Adapt the weight. Unset: it is fixed.")
     discount: Fraction = Field(default=1.0, description="Discount of later rewards (gamma).")
