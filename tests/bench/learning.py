@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from alignment_api.contract import JobLayout, JobReference, RunConfig
 from alignment_api.v1alpha1 import AlignmentJobSpec, Method
@@ -199,6 +199,7 @@ def main(methods: Sequence[str] = ()) -> None:
         methods: names of the methods; all if there are none.
     """
     disable_progress_bar()
+    set_verbosity_error()
     chosen = [Method(name) for name in methods] or list(RECIPES)
     print(f"Held-out mean before and after, and p of the rise (paired over customers); significant below {SIGNIFICANT}")
     print(f"  {'method':<8}{'held-out number':<28}{'before':>9}{'after':>9}{'p':>10}{'shuffled':>10}{'p':>10}{'s':>6}")
