@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alignment_api.v1alpha1.methods.rewards import LengthReward
 from alignment_trainer import rewards
 from alignment_trainer.exceptions import ConfigurationError, FunctionError
+from alignment_trainer.rewards import math_answer
 from alignment_trainer.rewards.form import has_tags
 from alignment_trainer.rewards.length import penalty
 from alignment_trainer.rewards.repetition import repeated_share
@@ -125,13 +126,24 @@ MATHS = [
     ("", "3", None),
     ("a blue whale", "a blue whale", None),
     (None, "3", None),
-    ("2", "$9^{9^{9^{9}}}$", 0),  # math-verify gives up after its seconds
+    ("2", "$9^{9^{9^{9}}}$", 0),  # takes for ever
 ]
 
 
 def test_mathematical_answers() -> None:
     answers, texts, wanted = map(list, zip(*MATHS, strict=True))
     assert score({"mathAnswer": {}}, texts, answer=answers) == wanted
+
+
+def test_a_text_that_ends_the_comparison_counts_as_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    comparison = tmp_path / "comparison.py"
+    comparison.write_text(
+        "import os, signal\n"
+        "def equal(answer, response):\n"
+        "    return [True] if response == 'well' else os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    monkeypatch.setattr(math_answer, "_COMPARISON", comparison)
+    assert score({"mathAnswer": {}}, ["well", "(" * 9, "well"], answer=["1"] * 3) == [1, 0, 1]
 
 
 def test_mathematics_is_compared_in_a_thread_too() -> None:

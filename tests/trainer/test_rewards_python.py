@@ -92,6 +92,7 @@ def test_functions_may_take_and_return_what_is_natural(config_map: Write, source
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError: No module"),
         ("import no_such_module", "; reward.py line 1, in <module>: import no_such_module"),
         ("raise SystemExit('at import')", "cannot be loaded: SystemExit: at import"),
+        ("import os\nos._exit(4)", "cannot be loaded: it ended its process with exit code 4"),
         ("import sys\ndef reward(**_): sys.exit(3)", "raised SystemExit: 3"),
         ("import os\ndef reward(**_): os._exit(3)", "ended its process with exit code 3"),
         ("import os\ndef reward(**_): os.abort()", "ended its process with signal SIGABRT"),

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ..sandbox.process import Sandbox, SandboxError, Source, TimedOutError
+from ..sandbox.process import EndedError, Sandbox, SandboxError, Source, TimedOutError
 from .answers import right_answers
 from .scoring import Batch, Scorer, ScoringError
 
 _log = logging.getLogger(__name__)
 
-_ROW_SECONDS: Final = 10.0
-"""math-verify gives up by itself after 2 + 2 + 2 seconds of Python; only a stuck C function takes longer."""
+_ROW_SECONDS: Final = 20.0
+"""The comparison gives up by itself after seconds of Python; only a stuck C function takes longer."""
 
 _COMPARISON: Final = Path(__file__).with_name("math_equality.py")
 
@@ -58,8 +58,14 @@ class MathAnswerScorer(Scorer):
         except TimedOutError as error:
             if left < _ROW_SECONDS:
                 raise ScoringError(f"takes longer than timeoutSeconds {self._timeout}: raise it", row) from error
-            _log.warning("a response of %d characters cannot be compared with the answer in time", len(text))
-            return 0.0
+            return _passed_over(text, error)
+        except EndedError as error:  # a text can exhaust the memory or the stack
+            return _passed_over(text, error)
         except SandboxError as error:
             raise ScoringError(f"cannot compare with the answer {answer!r:.60}: {error}", row) from error
         return None if equal is None else float(equal)
+
+
+def _passed_over(text: str, error: SandboxError) -> float:
+    _log.warning("a response of %d characters cannot be compared with the answer: the comparison %s", len(text), error)
+    return 0.0

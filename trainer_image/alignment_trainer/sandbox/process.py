@@ -65,6 +65,10 @@ class TimedOutError(SandboxError):
     """The call took too long and was ended."""
 
 
+class EndedError(SandboxError):
+    """The code ended its process, or the kernel did."""
+
+
 class Sandbox:
     """A process that answers calls of one function; it is started by the first call and again after each failure.
 
@@ -92,7 +96,8 @@ class Sandbox:
             LoadError: the source cannot be executed.
             RaisedError: the function raised an exception.
             TimedOutError: the time is over.
-            SandboxError: the function has other parameters, returned no list, or ended the process.
+            EndedError: the process ended.
+            SandboxError: the function has other parameters, or returned no list.
             TypeError, ValueError: JSON cannot say the arguments.
         """
         connection = self._connection or self._start()
@@ -135,7 +140,10 @@ class Sandbox:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        answer = self._ask(ours, asdict(self._source), _START_SECONDS)
+        try:
+            answer = self._ask(ours, asdict(self._source), _START_SECONDS)
+        except SandboxError as error:
+            raise LoadError(f"cannot be loaded: it {error}") from error
         if answer != {"loaded": True}:
             self.close()
             raise LoadError(f"cannot be loaded: {answer.get('raised', 'no answer')}")
@@ -153,7 +161,7 @@ class Sandbox:
             self.close()
             raise SandboxError(f"gave no answer that can be read: {error}") from error
         except (EOFError, OSError):
-            raise SandboxError(f"ended its process{self._ending()}") from None
+            raise EndedError(f"ended its process{self._ending()}") from None
         return answer if isinstance(answer, dict) else {}
 
     def _ending(self) -> str:
