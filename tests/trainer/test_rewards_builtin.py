@@ -132,7 +132,7 @@ MATHS = [
 
 def test_mathematical_answers() -> None:
     answers, texts, wanted = map(list, zip(*MATHS, strict=True))
-    assert score({"mathAnswer": {}}, texts, answer=answers) == wanted
+    assert score({"mathAnswer": {}, "timeoutSeconds": 600}, texts, answer=answers) == wanted
 
 
 def test_a_text_that_ends_the_comparison_counts_as_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
