@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from datasets import load_from_disk
 
 from alignment_api.contract import JobLayout, JobReference, token_variable
 from alignment_api.v1alpha1.dataset import DatasetSource
@@ -20,7 +21,9 @@ from alignment_trainer.data import sources
 from alignment_trainer.exceptions import ConfigurationError, DataError, TrainerError, UnavailableError
 
 from ..ports import free_port
+from .conftest import Workspace
 from .s3_server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, running
+from .test_prepare import TRAINING, run
 
 ROWS = [{"prompt": f"p{i}", "completion": f"c{i}"} for i in range(40)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -156,3 +159,26 @@ def test_a_prefix_that_is_refused_is_explained_too(tmp_path: Path, server: S3Ser
         read(tmp_path, server, "parts/", credentialsSecret="wrong-key")
     with pytest.raises(UnavailableError, match="cannot be reached"):
         read(tmp_path, server, "parts/", endpoint=f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_job_is_prepared_from_objects(workspace: Workspace, server: S3Server, stream: bool) -> None:
+    feedback = [
+        {"q": {"text": row["prompt"]}, "completion": row["completion"], "thumb": i % 2} for i, row in enumerate(ROWS)
+    ]
+    server.put("pairs/feedback/rows.jsonl.gz", gzip.compress("".join(json.dumps(f) + "\n" for f in feedback).encode()))
+    s3 = {"bucket": "pairs", "key": "feedback/", "endpoint": server.endpoint, "region": REGION}
+    dataset = {
+        "s3": s3 | {"credentialsSecret": "right"},
+        "columns": {"prompt": "q.text", "label": "thumb"},
+        "stream": stream,
+        "maxSamples": 20,
+    }
+    run(workspace, [{"name": "kto", "dataset": dataset, "kto": {"loss": "apo_zero_unpaired"}, "training": TRAINING}])
+    prepared = load_from_disk(str(workspace.layout.stage("kto").data / "train"))
+    assert len(prepared) == 20
+    for row in prepared:
+        asked, answered = row["prompt"][0]["content"], row["completion"][0]["content"]
+        number = int(asked.removeprefix("p"))
+        assert (answered, row["label"]) == (f"c{number}", bool(number % 2))
+        assert number < 20 or not stream
