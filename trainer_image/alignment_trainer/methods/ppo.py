@@ -69,8 +69,10 @@ def check(stage: Stage, path: str) -> list[Problem]:
     """What all online methods check, and what only TRL's own trainers can do."""
     problems = online.check(stage, path)
     if (stage.trainer_args or {}).get("use_vllm"):
+        field = f"{path}.trainerArgs.use_vllm"
         message = "vLLM would be sent the value model with the policy; PPO generates without it: remove this option"
-        problems.append(Problem(field=f"{path}.trainerArgs.use_vllm", message=message))
+        # Whether the image has vLLM does not matter here.
+        problems = [problem for problem in problems if problem.field != field] + [Problem(field=field, message=message)]
     return problems
 
 
