@@ -143,7 +143,7 @@ def test_a_reward_that_fails_in_training_ends_the_gang(workspace: Workspace) -> 
         pods = [workspace.start(job, "rloo", rank=rank, rendezvous=port) for rank in range(2)]
         failed, lost = sorted((pod.wait() for pod in pods), key=lambda end: end.exit_code != ExitCode.FUNCTION_ERROR)
 
-    assert failed.exit_code == ExitCode.FUNCTION_ERROR
+    assert failed.exit_code == ExitCode.FUNCTION_ERROR, (failed.message, lost.message)
     assert "reward 'served'" in failed.message
     assert "'excellent'" in failed.message
     assert "prompt 'say " in failed.message
