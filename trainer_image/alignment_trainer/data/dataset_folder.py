@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-_SHARD_BYTES: Final = 500 << 20
+SHARD_BYTES: Final = 500 << 20
 _BATCH: Final = 1000
 """Rows in a record batch, by which readers find rows."""
 _STATE: Final = "state.json"
@@ -38,7 +38,7 @@ class DatasetFolder:
             self._file = self._shards[-1].open("wb")
             self._writer = pa.ipc.new_stream(self._file, self._schema)
         self._writer.write_table(table.combine_chunks().cast(self._schema), max_chunksize=_BATCH)
-        if self._file.tell() > _SHARD_BYTES:
+        if self._file.tell() > SHARD_BYTES:
             self._close()
 
     def finish(self, fingerprint: str) -> None:
