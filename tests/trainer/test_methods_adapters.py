@@ -14,7 +14,8 @@ from alignment_trainer.models import adapter
 from . import tiny
 from .conftest import Workspace, stage_of
 from .in_process import make_trainer
-from .method_runs import LORA, ONE_PROCESS, check_finished, check_generates, check_merged, run_stage
+from .method_checks import check_finished, check_generates, check_merged
+from .method_runs import LORA, ONE_PROCESS, run_stage
 
 QUANTIZED = LORA | {"quantization": {}}
 

@@ -13,21 +13,16 @@ from alignment_api.v1alpha1 import Method
 
 from . import tiny
 from .conftest import Workspace, workspace_in
-from .method_runs import (
-    CHECKPOINT,
-    LORA,
+from .method_checks import (
     PLAIN,
     RESUMED,
-    StageRun,
     check_finished,
     check_generates,
     check_merged,
     check_resumed,
     check_same_metrics,
-    cut_off_and_resume,
-    plain_history,
-    run_stage,
 )
+from .method_runs import CHECKPOINT, LORA, StageRun, cut_off_and_resume, plain_history, run_stage
 
 OTHER = "models/other"
 REFERENCE = {"reference": {"volume": {"path": OTHER}}}

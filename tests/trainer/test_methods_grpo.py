@@ -10,16 +10,8 @@ import pytest
 from alignment_api.v1alpha1 import Method
 
 from .conftest import Workspace, workspace_in
-from .method_runs import (
-    PLAIN,
-    StageRun,
-    check_generates,
-    check_resumed,
-    check_same_metrics,
-    cut_off_and_resume,
-    plain_history,
-    run_stage,
-)
+from .method_checks import PLAIN, check_generates, check_resumed, check_same_metrics
+from .method_runs import StageRun, cut_off_and_resume, plain_history, run_stage
 from .plain_rewards import FUNCTIONS, REWARDS, WEIGHTS, prompt_rows
 
 STEPS = 10

@@ -11,18 +11,8 @@ from alignment_api.v1alpha1 import Method
 
 from . import tiny
 from .conftest import Workspace, workspace_in
-from .method_runs import (
-    PLAIN,
-    PLAIN_OPTIONS,
-    StageRun,
-    by_step,
-    check_finished,
-    check_generates,
-    check_resumed,
-    check_same_metrics,
-    cut_off_and_resume,
-    run_stage,
-)
+from .method_checks import PLAIN, check_finished, check_generates, check_resumed, check_same_metrics
+from .method_runs import PLAIN_OPTIONS, StageRun, by_step, cut_off_and_resume, run_stage
 from .plain_run import run_plain
 
 

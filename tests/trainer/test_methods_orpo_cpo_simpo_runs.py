@@ -12,19 +12,8 @@ from alignment_api.v1alpha1 import Method
 
 from . import plain_run, tiny
 from .conftest import workspace_in
-from .method_runs import (
-    LORA,
-    PLAIN,
-    PLAIN_OPTIONS,
-    StageRun,
-    by_step,
-    check_finished,
-    check_generates,
-    check_resumed,
-    check_same_metrics,
-    cut_off_and_resume,
-    run_stage,
-)
+from .method_checks import PLAIN, check_finished, check_generates, check_resumed, check_same_metrics
+from .method_runs import LORA, PLAIN_OPTIONS, StageRun, by_step, cut_off_and_resume, run_stage
 
 ROWS: Final = tiny.preference_rows(28)
 METHODS: Final[dict[Method, dict[str, Any]]] = {

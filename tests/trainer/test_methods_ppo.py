@@ -13,16 +13,8 @@ from alignment_trainer.device import Accelerator, Device
 from alignment_trainer.registry import build_config, check_options
 
 from .conftest import Workspace, stage_of, workspace_in
-from .method_runs import (
-    LORA,
-    ONE_PROCESS,
-    StageRun,
-    check_finished,
-    check_generates,
-    check_resumed,
-    cut_off_and_resume,
-    run_stage,
-)
+from .method_checks import check_finished, check_generates, check_resumed
+from .method_runs import LORA, ONE_PROCESS, StageRun, cut_off_and_resume, run_stage
 from .ppo_runs import ROWS
 
 PPO: dict[str, Any] = {

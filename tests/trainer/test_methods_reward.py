@@ -13,17 +13,8 @@ from alignment_api.v1alpha1 import Method
 from . import tiny
 from .conftest import Workspace, workspace_in
 from .in_process import make_trainer
-from .method_runs import (
-    LORA,
-    PLAIN,
-    StageRun,
-    check_finished,
-    check_resumed,
-    check_same_metrics,
-    cut_off_and_resume,
-    plain_history,
-    run_stage,
-)
+from .method_checks import PLAIN, check_finished, check_resumed, check_same_metrics
+from .method_runs import LORA, StageRun, cut_off_and_resume, plain_history, run_stage
 
 ROWS = [row | {"margin": 0.25 * (number % 4)} for number, row in enumerate(tiny.preference_rows(32))]
 HELD_OUT = [dict(row) for row in tiny.preference_rows(4)]

@@ -10,19 +10,8 @@ import pytest
 from alignment_api.v1alpha1 import Method
 
 from .conftest import Workspace, workspace_in
-from .method_runs import (
-    LORA,
-    PLAIN,
-    STEPS,
-    StageRun,
-    check_finished,
-    check_generates,
-    check_resumed,
-    check_same_metrics,
-    cut_off_and_resume,
-    plain_history,
-    run_stage,
-)
+from .method_checks import PLAIN, check_finished, check_generates, check_resumed, check_same_metrics
+from .method_runs import LORA, STEPS, StageRun, cut_off_and_resume, plain_history, run_stage
 from .plain_rewards import FUNCTIONS, REWARDS, WEIGHTS, prompt_rows
 
 

@@ -15,17 +15,8 @@ from alignment_trainer.registry import check_options
 from . import tiny
 from .conftest import TRAINING, Workspace, stage_of, workspace_in
 from .in_process import RUNTIME, make_trainer
-from .method_runs import (
-    PLAIN,
-    StageRun,
-    check_finished,
-    check_generates,
-    check_resumed,
-    check_same_metrics,
-    cut_off_and_resume,
-    plain_history,
-    run_stage,
-)
+from .method_checks import PLAIN, check_finished, check_generates, check_resumed, check_same_metrics
+from .method_runs import StageRun, cut_off_and_resume, plain_history, run_stage
 
 
 @pytest.fixture(scope="module")
