@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment_trainer.data import keys, split
@@ -27,6 +27,7 @@ def points(rows: list[Row], seed: int = 42) -> np.ndarray[tuple[int], np.dtype[n
     return np.array([keys.hold_out_point(row, seed) for row in rows])
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     prompts=st.lists(st.sampled_from("abcdefghijkl"), min_size=2, max_size=40).filter(lambda p: len(set(p)) > 1),
     fraction=st.floats(0.01, 0.99),
@@ -65,6 +66,7 @@ def test_keys_tell_apart_what_differs_and_nothing_else() -> None:
     assert keys.row_key(Prompt(pair.prompt, {"answer": 1})) != keys.row_key(Prompt(pair.prompt, {"answer": 2}))
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     parts=st.lists(st.tuples(st.integers(0, 500), st.floats(0.1, 100)), min_size=1, max_size=6),
     limit=st.none() | st.integers(1, 800),
