@@ -13,6 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from datasets import load_from_disk
+from pydantic import ValidationError
 
 from alignment_api.contract import JobLayout, JobReference, token_variable
 from alignment_api.v1alpha1.dataset import DatasetSource
@@ -100,8 +101,21 @@ def test_a_limit_ends_the_reading(tmp_path: Path, server: S3Server) -> None:
 
 
 def test_anybody_may_read_public_data(tmp_path: Path, server: S3Server) -> None:
-    items = read(tmp_path, server, "rows.jsonl", bucket="public", credentialsSecret=None)
-    assert [item.value for item in items] == ROWS
+    for key in ("rows.jsonl", "/"):
+        items = read(tmp_path, server, key, bucket="public", credentialsSecret=None)
+        assert [item.value for item in items] == ROWS
+
+
+@pytest.mark.parametrize("key", ["a b.jsonl", "d%20e/\u00fc.jsonl", "q?x=1.jsonl", "plus+.jsonl"])
+def test_keys_of_any_characters(tmp_path: Path, server: S3Server, key: str) -> None:
+    server.put(f"pairs/keys/{key}", LINES)
+    assert [item.value for item in read(tmp_path, server, f"keys/{key}")] == ROWS
+
+
+@pytest.mark.parametrize("key", ["/rows.jsonl", "one//rows.jsonl", "one//", "//"])
+def test_keys_with_empty_parts_are_no_keys(key: str) -> None:
+    with pytest.raises(ValidationError, match=r"s3\.key"):
+        DatasetSource.model_validate({"s3": {"bucket": "pairs", "key": key}})
 
 
 def test_an_object_is_downloaded_once_until_it_changes(tmp_path: Path, server: S3Server) -> None:

@@ -78,8 +78,9 @@ class S3Dataset(ApiModel):
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$")] = Field(
         description="Name of the bucket."
     )
-    key: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
-        description="Key of one object, or, ending in `/`, a prefix: all objects of one kind below it."
+    key: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(/|[^/]+(/[^/]+)*/?)$")] = Field(
+        description="Key of one object, or, ending in `/`, a prefix: all objects of one kind below it. `/` alone: "
+        "those in the whole bucket. No part between two `/` may be empty."
     )
     endpoint: Annotated[str, Field(min_length=8, max_length=512, pattern=r"^https?://[^\s]+$")] | None = Field(
         default=None, description="Address of the store. Unset: Amazon S3."
