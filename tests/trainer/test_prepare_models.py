@@ -95,6 +95,19 @@ def test_values_that_start_from_a_language_model(folders: dict[Any, Path]) -> No
     assert problems(folders, stage_of(Method.PPO, ppo=PPO)) == {}
 
 
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_reference_of_another_size_cannot_follow(folders: dict[Any, Path], tmp_path: Path, layers: int) -> None:
+    larger = tmp_path / "larger"
+    shutil.copytree(folders[TINY], larger)
+    config = json.loads((larger / "config.json").read_text())
+    (larger / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
+    folders[OTHER] = larger
+    reference = {"reference": {"volume": {"path": OTHER}}}
+    assert problems(folders, stage_of(Method.DPO, dpo=reference)) == {}, "it may be held as it is"
+    found = problems(folders, stage_of(Method.DPO, dpo=reference | {"syncReference": {}}))
+    assert list(found) == ([] if layers == 2 else ["spec.stages[0].dpo.reference"])
+
+
 def test_targets_that_the_model_does_not_have(folders: dict[Any, Path]) -> None:
     lora = {"targetModules": ["q_proj", "self_attn.v_proj", "q_porj"]}
     found = problems(folders, stage_of(Method.SFT, adapter={"lora": lora}))

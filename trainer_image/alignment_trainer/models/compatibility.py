@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import AlignmentJobSpec, Stage, uses
@@ -38,6 +38,8 @@ def problems(stage: Stage, spec: AlignmentJobSpec, folders: Mapping[BaseModel, P
             other = root_of(spec.stage(use.source.from_stage), spec) if use.source.from_stage else base_of(use.source)
             if other is not None and other != base and other in folders:
                 yield from _tokens(folders[base], folders[other], f"{path}.{use.field}")
+                if stage.dpo is not None and stage.dpo.sync_reference is not None:
+                    yield from _shapes(folders[base], folders[other], f"{path}.{use.field}")
         source = base_of(use.source)
         if use.field == VALUES and source is not None and source in folders:
             yield from _values(folders[source], f"{path}.{use.field}")
@@ -63,12 +65,19 @@ def linear_layers(folder: Path) -> list[str]:
         OSError, ValueError: transformers does not know the model.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer
 
+    modules = _without_weights(folder).named_modules()
+    return [name for name, module in modules if isinstance(module, torch.nn.Linear | Conv1D)]
+
+
+def _without_weights(folder: Path) -> Any:
+    """The language model in ``folder`` on torch's meta device."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
 
 
 def _values(folder: Path, field: str) -> Iterator[Problem]:
@@ -107,5 +116,23 @@ def _tokens(policy: Path, other: Path, field: str) -> Iterator[Problem]:
         message = (
             f"it has another vocabulary than the model that is trained ({len(theirs)} tokens to "
             f"{len(ours)}, of which {differing} are missing or numbered otherwise): name a model of the same family"
+        )
+        yield Problem(field=field, message=message)
+
+
+def _shapes(policy: Path, reference: Path, field: str) -> Iterator[Problem]:
+    """Weights can be mixed only with weights of the same shapes."""
+    try:
+        ours, theirs = (
+            [(name, parameter.shape) for name, parameter in _without_weights(folder).named_parameters()]
+            for folder in (policy, reference)
+        )
+    except (OSError, ValueError) as error:
+        yield Problem(field=field, message=f"transformers cannot tell the layers of the models: {error}")
+        return
+    if ours != theirs:
+        message = (
+            "the reference has weights of other shapes than the model that is trained, so it cannot follow it: remove "
+            "syncReference, or name a model of the same size"
         )
         yield Problem(field=field, message=message)
