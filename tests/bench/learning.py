@@ -30,8 +30,9 @@ from tests.ports import free_ports
 
 SIGNIFICANT: Final = 0.01
 TRUE, SHUFFLED = "true", "shuffled"
-UNTRAINED, SOUNDS, EITHER = "untrained", "sounds", "either"
-"""Models that stages start from: random weights; the answers' style alone; either answer to every request."""
+UNTRAINED, SOUNDS, EITHER, LEANING = "untrained", "sounds", "either", "leaning"
+"""Models that stages start from: random weights; the answers' style alone; either answer to every request, as often or
+the wanted one twice as often."""
 
 Rows = list[dict[str, Any]]
 _EXACT: Final = {"rewards": [{"name": "exact", "exactAnswer": {"column": "answer"}}], "maxCompletionLength": 32}
@@ -73,10 +74,10 @@ def _preferences(options: dict[str, Any], steps: int, rate: float) -> Recipe:
 
 
 def _online(options: dict[str, Any], steps: int, rate: float) -> Recipe:
-    training = _training(steps, rate, 64)
+    training = _training(steps, rate, 128)
     dataset = {"format": "prompts"}
     return Recipe(
-        EITHER, task.prompts, measures.mean_reward, "mean reward", _EXACT | options, training, dataset=dataset
+        LEANING, task.prompts, measures.mean_reward, "mean reward", _EXACT | options, training, dataset=dataset
     )
 
 
@@ -96,14 +97,15 @@ RECIPES: Final[dict[Method, Recipe]] = {
     Method.ORPO: _preferences({"beta": 0.5}, 100, 5e-4),
     Method.CPO: _preferences({}, 100, 5e-4),
     Method.SIMPO: _preferences({}, 100, 5e-4),
-    Method.GRPO: _online({"generations": 8}, 60, 5e-4),
-    Method.RLOO: _online({"generations": 8, "beta": 0.0}, 60, 5e-4),
-    Method.PPO: _online({}, 60, 5e-4),
+    Method.GRPO: _online({"generations": 4}, 40, 5e-4),
+    Method.RLOO: _online({"generations": 4, "beta": 0.0}, 40, 5e-4),
+    Method.PPO: _online({}, 40, 5e-4),
 }
 
 _STARTS: Final[dict[str, tuple[Callable[[tuple[Request, ...]], Rows], int, float]]] = {
     SOUNDS: (lambda requests: task.demonstrations(task.dealt_out(requests, seed=1)), 200, 3e-3),
     EITHER: (task.both_answers, 500, 3e-3),
+    LEANING: (task.leaning_answers, 500, 3e-3),
 }
 """Model -> rows of its SFT, steps and learning rate."""
 

@@ -110,6 +110,12 @@ def both_answers(requests: Iterable[Request]) -> list[dict[str, Any]]:
     return [_conversation(asked.question, answer) for asked in requests for answer in (asked.wanted, asked.other)]
 
 
+def leaning_answers(requests: Iterable[Request]) -> list[dict[str, Any]]:
+    """Rows for SFT on both answers, the wanted one twice: the policy that rewards are to make sure of itself."""
+    own = list(requests)
+    return both_answers(own) + demonstrations(own)
+
+
 def pairs(requests: Iterable[Request]) -> list[dict[str, Any]]:
     """Preference rows: the wanted answer is chosen."""
     return [{"prompt": asked.question, "chosen": asked.wanted, "rejected": asked.other} for asked in requests]
