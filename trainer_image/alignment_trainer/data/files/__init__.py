@@ -18,10 +18,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from .columnar import arrow, parquet
-from .compression import DAMAGED, DECOMPRESSORS, decompressed
+from .compression import DAMAGED, DECOMPRESSORS
 from .csv_text import csv_records
 from .json_text import json_lines, json_list_or_lines
 from .row import FileRow
@@ -32,6 +32,9 @@ _TEXT: Final[dict[str, Callable[[io.BufferedReader[Any]], Iterator[FileRow]]]] =
     ".csv": csv_records,
 }
 _COLUMNAR: Final[dict[str, Callable[[BinaryIO], Iterator[FileRow]]]] = {".parquet": parquet, ".arrow": arrow}
+
+_BUFFER: Final = 1 << 17
+"""Bytes read at a time, as network volumes like it."""
 
 KINDS: Final = ", ".join([*_TEXT, *_COLUMNAR])
 """The suffixes, for messages."""
@@ -71,8 +74,8 @@ def read_rows(name: str, file: BinaryIO) -> Iterator[FileRow]:
         if is_columnar(kind):
             yield from _COLUMNAR[kind](file)
         else:
-            plain = io.BufferedReader(cast(io.RawIOBase, file))
-            yield from _TEXT[kind](decompressed(file, suffix) if suffix in DECOMPRESSORS else plain)
+            plain = DECOMPRESSORS[suffix](file) if suffix in DECOMPRESSORS else file
+            yield from _TEXT[kind](io.BufferedReader(plain, _BUFFER))
     except (*DAMAGED, pyarrow.ArrowException, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from error
 

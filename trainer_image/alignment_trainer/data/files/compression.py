@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 
 def _zstandard(file: BinaryIO) -> Any:
@@ -27,8 +26,3 @@ DECOMPRESSORS: Final[dict[str, Callable[[BinaryIO], Any]]] = {
 
 DAMAGED: Final = (EOFError, lzma.LZMAError, zlib.error)
 """What reading raises of a file that is cut off or damaged, beside OSError."""
-
-
-def decompressed(file: BinaryIO, suffix: str) -> io.BufferedReader[Any]:
-    """What was compressed."""
-    return io.BufferedReader(cast(io.RawIOBase, DECOMPRESSORS[suffix](file)))

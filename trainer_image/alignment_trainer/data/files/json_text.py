@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .row import LONGEST, FileRow, json_row
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 18
 _DECODER: Final = json.JSONDecoder()
 
 
