@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from alignment_api.v1alpha1 import Stage
+from alignment_trainer.data.stage import prepare_stage
 from alignment_trainer.exceptions import ConfigurationError
 
 from . import tiny
-from .data_runs import DataRun, pairs
+from .data_runs import PATH, DataRun, pairs
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,15 @@ def test_a_stream_is_read_only_as_far_as_it_must(run: DataRun) -> None:
     status = run.prepare(data)
     assert (status.rows, status.train_rows, status.invalid_rows) == (11, 10, 1)
     assert sorted(numbers(run.rows())) == [0, 1, 2, *range(4, 11)]
+
+
+def test_a_stream_ends_too_when_it_is_only_checked(run: DataRun) -> None:
+    data = run.write(pairs(10)) | {"stream": True, "maxSamples": 10}
+    with (run.root / "rows.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe is no text\n")
+    stage = Stage.model_validate({"name": "stage", "dataset": data, "dpo": {}})
+    assert prepare_stage(stage, None, run.layout, PATH) is None
+    assert not run.folders.data.exists()
 
 
 def test_held_out_rows_of_their_own(run: DataRun) -> None:
@@ -151,6 +162,7 @@ def test_limits_refuse_with_number_and_rows(run: DataRun, limit: str, message: s
     assert found[0] == f"dataset.quality.{limit}"
     assert message in found[1]
     assert where in found[1]
+    assert 'class="n bad"' in (run.folders.report / "data.html").read_text(), "the page shows why"
 
 
 def test_several_limits_are_refused_at_once(run: DataRun) -> None:

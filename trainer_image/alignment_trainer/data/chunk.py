@@ -62,7 +62,8 @@ class Converted:
     Attributes:
         part: index of its source.
         total: rows of the source.
-        facts: of each standard row, in the order of the file.
+        valid: standard rows made of them.
+        facts: of each standard row, in the order of the file; none if nothing was measured.
         invalid: the rows that cannot be used.
         kinds: further columns of prompts.
         file: the standard rows, a table in the columns of `table.schema`.
@@ -71,6 +72,7 @@ class Converted:
 
     part: int
     total: int
+    valid: int
     facts: FactArray
     invalid: list[InvalidRow]
     file: Path
@@ -111,14 +113,16 @@ class Converter:
                 places += [item.where] * len(wanted)
                 near += [isinstance(row, Pair) and near_identical(row)] * len(wanted)
         if self._tokenizer is None or not rows:
-            return Converted(chunk.part, len(chunk.items), facts.none(), invalid, chunk.file)
+            return Converted(chunk.part, len(chunk.items), len(rows), facts.none(), invalid, chunk.file)
         found_facts = self._facts(rows, places, chunk.part)
         found_facts["near_identical"] = near
         rows_table = table.to_table(rows, places, self._stage)
         with pa.ipc.new_file(str(chunk.file), rows_table.schema) as writer:
             writer.write_table(rows_table)
         size = chunk.file.stat().st_size
-        return Converted(chunk.part, len(chunk.items), found_facts, invalid, chunk.file, size, table.kinds_of(rows))
+        return Converted(
+            chunk.part, len(chunk.items), len(rows), found_facts, invalid, chunk.file, size, table.kinds_of(rows)
+        )
 
     def _facts(self, rows: Sequence[Row], places: Sequence[str], part: int) -> FactArray:
         found = np.zeros(len(rows), dtype=facts.FACTS)

@@ -168,9 +168,9 @@ class Loader:
         for row in converted.invalid:
             self._dropped.add(row.where, row.reasons)
         source.first_invalid += converted.invalid[: max(0, _SHOWN - len(source.first_invalid))]
+        count = converted.valid if limit is None else min(converted.valid, limit - source.valid)
+        source.valid += count
         if len(converted.facts):
-            count = len(converted.facts) if limit is None else min(len(converted.facts), limit - source.valid)
-            source.valid += count
             self._facts.append(converted.facts[:count])
             self._loaded.files.append(RowFile(converted.file, count, converted.bytes))
             self._loaded.kinds = table.merged(self._loaded.kinds, converted.kinds)

@@ -1,4 +1,4 @@
-"""The data report as numbers and examples: what `data.json` holds. Pure."""
+"""The data report as numbers and examples: what `data.json` holds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from alignment_api.v1alpha1 import DataStatus, Stage
 
 from . import lengths, limits
-from .facts import EVAL_PART, FactArray, Mask, cut_tokens, repeated, tokens
+from .facts import EVAL_PART, FactArray, Indices, Mask, cut_tokens, repeated, tokens
 from .flaws import Flaw
 from .load import Loaded
 from .quality import SHOWN, Limit, Places
+from .row_files import places
 from .selection import Selection, leaked
 
 BINS: Final = 30
@@ -44,6 +45,11 @@ class Findings:
     def facts(self) -> FactArray:
         """Facts of all valid rows."""
         return self.loaded.facts
+
+    def places(self, rows: Indices) -> list[str]:
+        """Where ``rows`` were found, in their order."""
+        found = dict(places(self.loaded.files, np.unique(rows)))
+        return [found[int(row)] for row in rows]
 
     @property
     def measured(self) -> FactArray:
@@ -78,7 +84,6 @@ def report_of(
     found: Findings,
     status: DataStatus,
     dropped: Sequence[Mapping[str, object]],
-    places: Places,
     samples: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The whole report as JSON values.
@@ -87,7 +92,6 @@ def report_of(
         found: the rows.
         status: their numbers.
         dropped: reasons with numbers and places of rows, see `DroppedRows.summary`.
-        places: names rows.
         samples: some of the prepared rows.
     """
     facts, rows = found.facts, found.measured
@@ -111,7 +115,7 @@ def report_of(
         "usedRows": sum(map(len, found.selection)),
         "notSampledRows": int(np.count_nonzero(usable)) - sum(map(len, found.selection)),
         "nearDuplicateRows": int(np.count_nonzero(repeated(facts["normalized"]))),
-        "limits": [_limit(limit, places) for limit in found.quality],
+        "limits": [_limit(limit, found.places) for limit in found.quality],
         "dropped": list(dropped),
         "rowTokens": _distribution(rows["length"]),
         "samples": list(samples),

@@ -13,11 +13,11 @@ import numpy as np
 from alignment_api.contract import JobLayout
 from alignment_api.v1alpha1 import Dataset, DataStatus, Stage
 
+from ..exceptions import DataError
 from ..files import link_or_copy, write_atomically
 from . import flaws, quality, store
 from .cache import Cache
 from .dropped import DroppedRows
-from .facts import Indices
 from .identity import Identity, identify
 from .load import Loaded, Loader
 from .report import Findings, report_of, status_of
@@ -93,11 +93,15 @@ class _Preparation:
             if self._tokenizer is None:
                 return None
             found = self._choose(loaded, dropped)
+        status, summary = status_of(found), dropped.summary()
+        try:
+            quality.refuse_selection(found.quality, found.facts, found.selection, self._stage, self._path, found.places)
+        except DataError:
+            self._report(report_of(found, status, summary, samples=[]))  # it shows why
+            raise
         self._write(found, built)
-        status = status_of(found)
-        samples = self._samples(found, built)
-        report_values = report_of(found, status, dropped.summary(), _Places(loaded), samples)
-        write_atomically(built / REPORT, json.dumps(report_values, indent=1))
+        values = report_of(found, status, summary, self._samples(found, built))
+        write_atomically(built / REPORT, json.dumps(values, indent=1))
         shutil.rmtree(rows)
         if (self._folders.report / DROPPED).exists():
             link_or_copy(self._folders.report / DROPPED, built / DROPPED)
@@ -114,16 +118,14 @@ class _Preparation:
         return loader.load_records(records, f"rows held out from stage {dataset.held_out_from_stage}", path)
 
     def _choose(self, loaded: Loaded, dropped: DroppedRows) -> Findings:
-        """Decide which rows are used, and refuse what is too bad or too little."""
+        """Decide which rows are used."""
         found_flaws = flaws.find(loaded.facts, self._stage)
         unwanted = flaws.dropped(found_flaws, self._stage.dataset.quality)
-        numbers = np.flatnonzero(unwanted)
-        for number, where in places(loaded.files, numbers):
-            wishes = flaws.wishes(self._stage.dataset.quality)
+        wishes = flaws.wishes(self._stage.dataset.quality)
+        for number, where in places(loaded.files, np.flatnonzero(unwanted)):
             dropped.add(where, [flaw.value for flaw in wishes if found_flaws[flaw][number]])
         selection = select(loaded.facts, ~unwanted, self._stage)
         limits = quality.quality_limits(loaded.facts, found_flaws, selection, self._stage)
-        quality.refuse_selection(limits, loaded.facts, selection, self._stage, self._path, _Places(loaded))
         return Findings(self._stage, loaded, found_flaws, unwanted, selection, limits)
 
     def _write(self, found: Findings, built: Path) -> None:
@@ -139,33 +141,21 @@ class _Preparation:
     def _samples(self, found: Findings, built: Path) -> list[dict[str, Any]]:
         evaluates = found.stage.evaluate is not None
         split, order = (store.EVAL, found.selection.held_out) if evaluates else (store.TRAIN, found.selection.train)
-        return samples_of(built / split, _Places(found.loaded)(order[:_SAMPLES]))
+        return samples_of(built / split, found.places(order[:_SAMPLES]))
 
     def _publish(self, folder: Path, status: DataStatus) -> DataStatus:
         """Make what is in ``folder`` the stage's data and report."""
         report = self._folders.report
-        status = status.model_copy(update={"report": self._layout.relative(report / REPORT)})
-        values = {
-            "stage": self._stage.name,
-            "method": self._stage.method.value,
-            **json.loads((folder / REPORT).read_text()),
-            **status.to_yaml_dict(),
-        }
         (report / DROPPED).unlink(missing_ok=True)
         if (folder / DROPPED).exists():
             link_or_copy(folder / DROPPED, report / DROPPED)
-        write_atomically(report / REPORT, json.dumps(values, indent=1))
-        write_atomically(report / PAGE, page(values))
+        status = status.model_copy(update={"report": self._layout.relative(report / REPORT)})
+        self._report({**json.loads((folder / REPORT).read_text()), **status.to_yaml_dict()})
         store.publish(folder, self._stage, self._folders, status)
         return status
 
-
-class _Places:
-    """Where rows were found, by their numbers in any order."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._files = loaded.files
-
-    def __call__(self, rows: Indices) -> list[str]:
-        found = dict(places(self._files, np.unique(rows)))
-        return [found[int(row)] for row in rows]
+    def _report(self, values: dict[str, Any]) -> None:
+        """Write the report of this stage, with values that may have been found for another one."""
+        values = {"stage": self._stage.name, "method": self._stage.method.value, **values}
+        write_atomically(self._folders.report / REPORT, json.dumps(values, indent=1))
+        write_atomically(self._folders.report / PAGE, page(values))
