@@ -104,7 +104,10 @@ Limit = Annotated[float, Field(ge=0, le=1)]
 
 
 class DataQuality(ApiModel):
-    """How much bad data is tolerated before the job is refused, and what becomes of flawed rows."""
+    """How much bad data is tolerated before the job is refused, and what becomes of flawed rows.
+
+    Limits count what was found before anything was dropped, except for `maxLeakedFraction`, which counts what is left.
+    """
 
     max_invalid_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
@@ -118,7 +121,8 @@ class DataQuality(ApiModel):
         default=None, description="Largest fraction of rows longer than the stage's maxLength. Unset: any."
     )
     max_leaked_fraction: Limit | None = Field(
-        default=0.0, description="Largest fraction of held-out rows whose prompt is trained on too."
+        default=0.0,
+        description="Largest fraction of held-out rows whose prompt is trained on too, case and white space aside.",
     )
     max_chosen_longer_fraction: Limit | None = Field(
         default=None,
