@@ -89,7 +89,7 @@ CASES: list[tuple[DatasetFormat, dict[str, Any], Row]] = [
     ),
     (
         DatasetFormat.PREFERENCE,
-        {"prompt": "a", "chosen": "good", "rejected": "bad", "margin": None, "score_chosen": 8, "score_rejected": None},
+        {"prompt": "a", "chosen": "good", "rejected": "bad", "margin": "", "score_chosen": 8, "score_rejected": None},
         Pair(turns("a"), ANSWER, WORSE),
     ),
     (DatasetFormat.GOOD_BAD, {"instruction": "a", "good": "good", "bad": ["bad"]}, Pair(turns("a"), ANSWER, WORSE)),

@@ -43,12 +43,17 @@ def _shared_prompt(chosen: Messages, rejected: Messages) -> Pair:
 
 
 def _margin(row: SourceRow) -> float | None:
-    if row.get("margin") is not None:
+    if not _is_blank(row, "margin"):
         return number(row, "margin")
-    if any(row.get(name) is None for name in _SCORES):
+    if any(_is_blank(row, name) for name in _SCORES):
         return None
     better, worse = (number(row, name) for name in _SCORES)
     return better - worse
+
+
+def _is_blank(row: SourceRow, name: str) -> bool:
+    """Whether a row has no value in a column; the empty cells of CSV files are texts."""
+    return row.get(name) in (None, "")
 
 
 FORMAT = Format(columns=("prompt", "chosen", "rejected"), matches=has("chosen", "rejected"), convert=convert)
