@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow
@@ -126,6 +128,20 @@ def test_an_object_is_downloaded_once_until_it_changes(tmp_path: Path, server: S
     assert [item.value for item in read(tmp_path, server, "changing/rows.jsonl")] == [{"a": "kept"}]
     server.put("pairs/changing/rows.jsonl", b'{"a": 2}\n')
     assert [item.value for item in read(tmp_path, server, "changing/rows.jsonl")] == [{"a": 2}]
+
+
+def test_an_object_that_is_replaced_meanwhile_is_not_kept(
+    tmp_path: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy_and_replace(*arguments: Any) -> None:
+        shutil.copyfileobj(*arguments)
+        server.put("pairs/replaced/rows.jsonl", b'{"a": 2}\n')
+
+    server.put("pairs/replaced/rows.jsonl", b'{"a": 1}\n')
+    monkeypatch.setattr("alignment_trainer.data.sources.s3.shutil", SimpleNamespace(copyfileobj=copy_and_replace))
+    with pytest.raises(UnavailableError, match="was replaced while it was downloaded"):
+        read(tmp_path, server, "replaced/rows.jsonl")
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 @pytest.mark.parametrize(

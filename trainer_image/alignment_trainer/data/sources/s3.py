@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from alignment_api.contract import Problem
 from alignment_api.v1alpha1.dataset import S3Dataset
 
+from ...exceptions import UnavailableError
 from ..files import is_columnar, kind_of
 from . import s3_store
 from .item import SourceItem, data_error
@@ -35,7 +37,9 @@ def read(source: S3Dataset, cache: Path, field: str, *, stream: bool) -> Iterato
             if stream:
                 yield from _in_place(store, f"{source.bucket}/{key}", name, f"{field}.key")
             else:
-                yield from local_items(_download(store, source, key, cache / "s3"), name, f"{field}.key")
+                yield from local_items(
+                    _download(store, source, key, cache / "s3", f"{field}.key"), name, f"{field}.key"
+                )
 
 
 def versions(source: S3Dataset, field: str) -> list[str]:
@@ -90,10 +94,16 @@ def _in_place(store: Any, path: str, name: str, field: str) -> Iterator[SourceIt
             raise data_error(field, f"{name} cannot be read: {error}") from error
 
 
-def _download(store: Any, source: S3Dataset, key: str, cache: Path) -> Path:
-    """The object as a local file, complete or not there at all; jobs may download the same one at the same time."""
-    with store.open_input_file(f"{source.bucket}/{key}") as remote:
-        version = [source.endpoint or "", source.bucket, key, _tag(remote)]
+def _download(store: Any, source: S3Dataset, key: str, cache: Path, field: str) -> Path:
+    """The object as a local file, complete or not there at all; jobs may download the same one at the same time.
+
+    Raises:
+        UnavailableError: it was replaced meanwhile.
+    """
+    path = f"{source.bucket}/{key}"
+    with store.open_input_file(path) as remote:
+        tag = _tag(remote)
+        version = [source.endpoint or "", source.bucket, key, tag]
         folder = cache / hashlib.sha256("\n".join(version).encode()).hexdigest()[:32]
         target = folder / PurePosixPath(key).name
         if target.is_file():
@@ -103,5 +113,8 @@ def _download(store: Any, source: S3Dataset, key: str, cache: Path) -> Path:
             partial = Path(building) / target.name
             with partial.open("wb") as file:
                 shutil.copyfileobj(remote, file, _CHUNK)
+            if _tag_of(store, path) != tag:
+                message = f"s3://{path} was replaced while it was downloaded"
+                raise UnavailableError(message, [Problem(field=field, message=message)])
             partial.rename(target)
     return target
