@@ -77,7 +77,6 @@ def make_trainer(inputs: TrainerInputs) -> Any:
 
     Raises:
         DataError: the labels are all alike and no weights are set, or maxLength leaves too few rows.
-        ConfigurationError: the reference has other tokens than the policy.
     """
     from . import reference
 
