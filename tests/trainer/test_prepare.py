@@ -95,7 +95,7 @@ def test_a_sound_job(workspace: Workspace) -> None:
     assert not (layout.stage("sft").data / "eval").exists()
     held_out = load_from_disk(str(layout.stage("check").data / "eval"))
     assert set(held_out.column_names) == {"prompt", "chosen", "rejected"}
-    report = json.loads((workspace.root / numbers["dpo"].report).read_text())
+    report = json.loads((workspace.root / str(numbers["dpo"].report)).read_text())
     assert report["format"] == "preference"
     assert report["duplicateRows"] == 0
     assert report["rowTokens"]["max"] >= report["rowTokens"]["p50"] > 0
