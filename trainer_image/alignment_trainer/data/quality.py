@@ -57,13 +57,12 @@ class Limit:
         return self.limit is not None and len(self.rows) > self.limit * self.of
 
 
-def refuse_invalid(loaded: Loaded, stage: Stage, path: str, report: str) -> None:
+def refuse_invalid(loaded: Loaded, stage: Stage, report: str) -> None:
     """Refuse sources without a usable row, and too many invalid rows altogether.
 
     Args:
         loaded: the rows.
         stage: their stage.
-        path: path of its dataset in the manifest.
         report: where all dropped rows are listed, as people find it.
 
     Raises:
@@ -74,14 +73,17 @@ def refuse_invalid(loaded: Loaded, stage: Stage, path: str, report: str) -> None
         raise _error([Problem(field=source.path, message=f"{source.name} has no rows") for source in empty])
     limit, bad = stage.dataset.quality.max_invalid_fraction, loaded.invalid
     if bad > limit * loaded.total:
+        several = f" ({bad} of the {loaded.total} rows of all sources)" if len(loaded.sources) > 1 else ""
         raise _error(
             [
                 Problem(
-                    field=path,
-                    message=f"{bad} of {loaded.total} rows of {_names(loaded.sources)} are invalid, and "
+                    field=source.path,
+                    message=f"{source.invalid} of {source.total} rows of {source.name} are invalid{several}, and "
                     f"quality.maxInvalidFraction is {limit:g}: correct the rows or raise the limit. "
-                    f"{_quoted(loaded.sources)}{_more(bad, report)}",
+                    f"{_quoted(source)}{_more(source.invalid, report)}",
                 )
+                for source in loaded.sources
+                if source.invalid
             ]
         )
     hopeless = [source for source in loaded.sources if source.invalid == source.total]
@@ -221,13 +223,8 @@ def _margins(facts: FactArray, selection: Selection, stage: Stage, path: str, pl
         )
 
 
-def _names(sources: Sequence[Source]) -> str:
-    return ", ".join(source.name for source in sources if source.invalid)
-
-
-def _quoted(sources: Sequence[Source]) -> str:
-    rows = [row for source in sources for row in source.first_invalid]
-    return " | ".join(map(str, rows[:SHOWN]))[:_LONGEST_QUOTE]
+def _quoted(source: Source) -> str:
+    return " | ".join(map(str, source.first_invalid[:SHOWN]))[:_LONGEST_QUOTE]
 
 
 def _more(count: int, report: str) -> str:

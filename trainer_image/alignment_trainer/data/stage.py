@@ -89,7 +89,7 @@ class _Preparation:
         with DroppedRows(self._folders.report / DROPPED) as dropped:
             loaded = self._load(identity.dataset if identity is not None else self._stage.dataset, rows, dropped)
             report = self._layout.relative(self._folders.report / DROPPED)
-            quality.refuse_invalid(loaded, self._stage, f"{self._path}.dataset", report)
+            quality.refuse_invalid(loaded, self._stage, report)
             if self._tokenizer is None:
                 return None
             found = self._choose(loaded, dropped)
