@@ -94,7 +94,7 @@ RECIPES: Final[dict[Method, Recipe]] = {
     Method.REWARD: Recipe(EITHER, task.pairs, measures.accuracy, "pair accuracy", _PAIRS, _training(200, 1e-3)),
     Method.DPO: _preferences({}, 100, 5e-4),
     Method.KTO: _preferences({}, 100, 5e-4),
-    Method.ORPO: _preferences({"beta": 0.5}, 100, 5e-4),
+    Method.ORPO: _preferences({"beta": 0.5}, 250, 1e-3),  # its likelihood term learns the prompts first
     Method.CPO: _preferences({}, 100, 5e-4),
     Method.SIMPO: _preferences({}, 100, 5e-4),
     Method.GRPO: _online({"generations": 4}, 40, 5e-4),
