@@ -61,10 +61,12 @@ def _floats(schema: Schema) -> st.SearchStrategy[float]:
 
 
 def _strings(schema: Schema) -> st.SearchStrategy[str]:
-    longest: int = schema["maxLength"]
+    shortest, longest = int(schema.get("minLength", 0)), int(schema["maxLength"])
     if "pattern" in schema:
-        return st.from_regex(str(schema["pattern"]), fullmatch=True).filter(lambda text: len(text) <= longest)
-    return st.text(_TEXT, min_size=schema.get("minLength", 0), max_size=min(longest, 12))
+        return st.from_regex(str(schema["pattern"]), fullmatch=True).filter(
+            lambda text: shortest <= len(text) <= longest
+        )
+    return st.text(_TEXT, min_size=shortest, max_size=min(longest, 12))
 
 
 def _lists(schema: Schema) -> st.SearchStrategy[list[Any]]:
