@@ -227,3 +227,8 @@ class Dataset(DatasetSource):
             yield "", self
         if self.eval_dataset is not None:
             yield "evalDataset", self.eval_dataset
+
+
+def field_below(path: str, below: str) -> str:
+    """Path in the manifest of a source of the dataset at ``path``; ``below`` is as `Dataset.sources` gives it."""
+    return f"{path}.{below}" if below else path

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from .alignment_job import Stage
+from .dataset import field_below
 from .model import ModelSource, SecretKeyReference
 
 
@@ -81,7 +82,7 @@ def data_config_maps(stage: Stage) -> Iterator[ConfigMapUse]:
     """The ConfigMaps that the stage's data comes from; Prepare alone reads them."""
     for path, source in stage.dataset.sources():
         if source.config_map is not None:
-            field = ".".join(part for part in ("dataset", path, "configMap") if part)
+            field = f"{field_below('dataset', path)}.configMap"
             reference = source.config_map
             yield ConfigMapUse(reference.name, reference.key, f"{field}.name", f"{field}.key")
 

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from alignment_api.contract import JobLayout
 from alignment_api.v1alpha1 import Dataset, Stage
+from alignment_api.v1alpha1.dataset import field_below
 
 from . import limits, origin, table
-from .origin import Origin, field_below
+from .origin import Origin
 
 VERSION: Final = 1
 """To be raised with every change to formats, checks, columns or the report, so that data is prepared anew."""

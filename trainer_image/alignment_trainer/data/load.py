@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from alignment_api.contract import JobLayout
 from alignment_api.v1alpha1 import Dataset, DatasetFormat, DatasetSource, Stage
+from alignment_api.v1alpha1.dataset import field_below
 
 from ..exceptions import DeviceMemoryError
 from . import facts, sources, table
@@ -18,7 +19,6 @@ from .chunk import Chunk, Converted, Converter, InvalidRow
 from .detection import format_of
 from .dropped import DroppedRows
 from .facts import EVAL_PART, FactArray
-from .origin import field_below
 from .parallel import available_processors, ordered_map
 from .row_files import RowFile
 from .sources import SourceItem

@@ -55,11 +55,6 @@ def find(source: DatasetSource, layout: JobLayout, field: str) -> Origin | None:
         return None
 
 
-def field_below(path: str, below: str) -> str:
-    """Path in the manifest of a source of the dataset at ``path``."""
-    return f"{path}.{below}" if below else path
-
-
 def stamp_of(source: DatasetSource, layout: JobLayout) -> str:
     """The stamp that ``source`` has now."""
     try:

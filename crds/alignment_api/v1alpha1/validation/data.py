@@ -7,7 +7,7 @@ from typing import Final
 
 from ...contract.summary import Problem
 from ..alignment_job import ONLINE_METHODS, AlignmentJobSpec, Method, Stage
-from ..dataset import INSTRUCTION_FORMATS, PREFERENCE_FORMATS, DatasetFormat
+from ..dataset import INSTRUCTION_FORMATS, PREFERENCE_FORMATS, DatasetFormat, field_below
 from ..evaluation import GateMetric
 
 FORMATS_OF_METHOD: Final[Mapping[Method, frozenset[DatasetFormat]]] = {
@@ -58,7 +58,7 @@ def _formats(field: str, stage: Stage) -> Iterator[Problem]:
             continue
         names = ", ".join(name.value for name in DatasetFormat if name in usable)
         yield Problem(
-            field=".".join(part for part in (f"{field}.dataset", path, "format") if part),
+            field=f"{field_below(f'{field}.dataset', path)}.format",
             message=f"{source.format.value} does not hold what {stage.method} learns from; use one of: {names}",
         )
 
