@@ -44,6 +44,7 @@ class Reason(StrEnum):
     FAILED = "Failed"
     SKIPPED = "Skipped"
     # what a running job waits for
+    QUEUED = "Queued"
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     MISSING_SECRET = "MissingSecret"  # noqa: S105
@@ -62,6 +63,10 @@ class Reason(StrEnum):
     PREEMPTED = "Preempted"
     PROCESS_KILLED = "ProcessKilled"
     POD_LOST = "PodLost"
+    NODE_LOST = "NodeLost"
+    DEVICE_ERROR = "DeviceError"
+    CHECKPOINT_ERROR = "CheckpointError"
+    NOT_PLACED = "NotPlaced"
     TRAINER_ERROR = "TrainerError"
     NO_PROGRESS = "NoProgress"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

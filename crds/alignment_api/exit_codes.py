@@ -24,6 +24,8 @@ class ExitCode(IntEnum):
     CONFIGURATION_ERROR = 78  # EX_CONFIG: an option is wrong; no retry helps
     STOPPED_BY_GUARD = 79  # the training was ruining the model; a retry would ruin it again
     FUNCTION_ERROR = 80  # a reward function of the user's, or its service, failed; no retry helps
+    DEVICE_ERROR = 81  # a GPU failed: Xid, ECC, fallen off the bus
+    CHECKPOINT_ERROR = 82  # there were checkpoints and none is whole; starting from zero would lose their work
 
 
 REASON_OF_EXIT_CODE: dict[ExitCode, Reason] = {
@@ -38,4 +40,6 @@ REASON_OF_EXIT_CODE: dict[ExitCode, Reason] = {
     ExitCode.CONFIGURATION_ERROR: Reason.CONFIGURATION_ERROR,
     ExitCode.STOPPED_BY_GUARD: Reason.STOPPED_BY_GUARD,
     ExitCode.FUNCTION_ERROR: Reason.FUNCTION_ERROR,
+    ExitCode.DEVICE_ERROR: Reason.DEVICE_ERROR,
+    ExitCode.CHECKPOINT_ERROR: Reason.CHECKPOINT_ERROR,
 }

@@ -1,4 +1,4 @@
-"""What the product costs while it trains: tokens per second of a stage against a plain TRL script, for offline methods.
+"""What the product costs while it trains: tokens per second of a stage against a plain TRL script. PPO has `ppo_peer`.
 
 Both train the same model on the same rows with the same seed and DeepSpeed configuration, two processes with ZeRO-3 on
 the CPU, in turn. Ours runs whole: supervisor, progress, guard, a request to stop looked for after each step. A run is
@@ -24,6 +24,7 @@ from alignment_trainer.launch.accelerate_config import deepspeed_config
 from alignment_trainer.registry import method_module
 from tests.trainer import tiny
 from tests.trainer.conftest import Workspace, stage_of, workspace_in
+from tests.trainer.plain_rewards import FUNCTIONS, REWARDS, prompt_rows
 from tests.trainer.plain_run import run_plain
 
 PAIRS: Final = 3
@@ -44,13 +45,16 @@ class Recipe:
         rows: makes so many of its rows.
         member: its member of the stage.
         reorders: whether the product shuffles the rows before TRL does, so that batches and losses differ.
+        rewards: dotted names of the plain script's reward functions, which are those of ``member``.
     """
 
     rows: Callable[[int], list[dict[str, Any]]] = tiny.preference_rows
     member: dict[str, Any] = field(default_factory=dict)
     reorders: bool = False
+    rewards: Sequence[str] = ()
 
 
+_ONLINE: Final[dict[str, Any]] = {"generations": 4, "maxCompletionLength": 12, "rewards": REWARDS}
 RECIPES: Final = {
     Method.SFT: Recipe(rows=tiny.completion_rows),
     Method.REWARD: Recipe(),
@@ -61,6 +65,8 @@ RECIPES: Final = {
     Method.ORPO: Recipe(),
     Method.CPO: Recipe(),
     Method.SIMPO: Recipe(),
+    Method.GRPO: Recipe(rows=prompt_rows, member=_ONLINE, rewards=FUNCTIONS),
+    Method.RLOO: Recipe(rows=prompt_rows, member=_ONLINE, rewards=FUNCTIONS),
 }
 
 
@@ -126,7 +132,8 @@ def measure_plain(workspace: Workspace, stage: dict[str, Any], method: Method) -
     section = {"deepspeed_config_file": str(deepspeed), "zero3_init_flag": False}
     rows = workspace.layout.stage(stage["name"]).data / "train"
     model = workspace.root / "models/tiny"
-    return _measured(run_plain(method, model, rows, options, folder, deepspeed=section))
+    rewards = RECIPES[method].rewards
+    return _measured(run_plain(method, model, rows, options, folder, deepspeed=section, rewards=rewards))
 
 
 def _measured(history: list[dict[str, Any]]) -> Run:
@@ -139,7 +146,7 @@ def main(methods: Sequence[str] = ()) -> None:
     """Print a table for each method and batch size: what a step costs us weighs less in a longer step.
 
     Args:
-        methods: names of the methods; all offline ones if there are none.
+        methods: names of the methods; all but PPO if there are none.
     """
     for method in [Method(name) for name in methods] or RECIPES:
         with tempfile.TemporaryDirectory() as name:

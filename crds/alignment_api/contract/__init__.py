@@ -11,6 +11,7 @@ from .pod import (
     token_variable,
 )
 from .progress import CheckpointMark, Progress, TrainerPhase
+from .shape import AttemptShape, shape_of, with_shape
 from .summary import MAX_SUMMARY_BYTES, Problem, StageData, Summary
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RENDEZVOUS_PORT",
     "WORKSPACE_MOUNT",
     "AttemptLayout",
+    "AttemptShape",
     "CheckpointMark",
     "JobLayout",
     "JobReference",
@@ -31,5 +33,7 @@ __all__ = [
     "StageLayout",
     "Summary",
     "TrainerPhase",
+    "shape_of",
     "token_variable",
+    "with_shape",
 ]

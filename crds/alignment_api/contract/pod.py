@@ -3,7 +3,10 @@
 The container's arguments are one of::
 
     prepare
-    train --stage NAME --attempt N --rendezvous-host HOST      (HOST only for gangs of more than one Pod)
+    train --stage NAME --attempt N [--rendezvous-host HOST] [--nodes N] [--micro-batch-size M] [--resume]
+
+HOST is given to gangs of more than one Pod; N and M where the attempt differs from the specification (`shape`). With
+``--resume`` an earlier attempt is known to have had a complete checkpoint: one that cannot be found is an error.
 
 ``evaluate`` stages are run by ``train`` too. ``JOB_COMPLETION_INDEX``, set by Kubernetes, is the machine rank.
 """

@@ -44,6 +44,9 @@ class Summary(ApiModel):
     data: Annotated[list[StageData], Field(max_length=16)] | None = Field(
         default=None, description="Prepare: numbers of every stage's data."
     )
+    output: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="The end of the output, of a container that failed without saying all in its message."
+    )
     progress: Progress | None = Field(default=None, description="The last numbers of a training stage.")
     checkpoint: CheckpointMark | None = None
     model: ModelStatus | None = None
@@ -61,6 +64,10 @@ class Summary(ApiModel):
 
 def _shortened(summary: Summary) -> Summary:
     """The summary with less of whatever is least missed."""
+    if len(summary.output) > 64:
+        return summary.model_copy(update={"output": summary.output[len(summary.output) // 2 :]})
+    if summary.output:
+        return summary.model_copy(update={"output": ""})
     if len(summary.problems) > 1:
         return summary.model_copy(update={"problems": summary.problems[: len(summary.problems) // 2]})
     if len(summary.message) > 64:

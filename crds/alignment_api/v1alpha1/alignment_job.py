@@ -15,6 +15,7 @@ from .methods import Cpo, Dpo, Grpo, Kto, OnlineMethod, Orpo, Ppo, RewardModelli
 from .model import BaseModelSource, ModelSource, Tokenizer
 from .run_policy import RunPolicy
 from .runtime import Prepare, Runtime, Workspace
+from .scheduling import Scheduling
 from .status import AlignmentJobStatus
 from .training import Adapter, Training
 
@@ -112,7 +113,7 @@ class Stage(ApiModel):
         return self.grpo or self.rloo or self.ppo
 
 
-_IMMUTABLE = ("model", "tokenizer", "workspace", "runtime", "prepare", "stages")
+_IMMUTABLE = ("model", "tokenizer", "workspace", "runtime", "prepare", "scheduling", "stages")
 
 
 def _immutable(field: str) -> CelRule:
@@ -139,6 +140,7 @@ class AlignmentJobSpec(ApiModel):
     prepare: Prepare = Field(
         default_factory=Prepare, description="The CPU Pod that checks data and configuration before any gang starts."
     )
+    scheduling: Scheduling = Field(default_factory=Scheduling, description="How gangs get their nodes.")
     run_policy: RunPolicy = Field(default_factory=RunPolicy, description="Limits on the whole job.")
     stages: Annotated[list[Stage], Field(min_length=1, max_length=16)] = Field(
         description="The pipeline. `fromStage` references make it a directed acyclic graph."

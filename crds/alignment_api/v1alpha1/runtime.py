@@ -179,15 +179,26 @@ class PodTemplate(ApiModel):
         default=None, description="Dynamic resource allocation claims."
     )
     priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the Pods.")
+    scheduler_name: ObjectName | None = Field(default=None, description="Scheduler. Unset: the cluster's default.")
 
 
 class Runtime(ApiModel):
     """The gang of Pods that runs a stage."""
 
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule("!has(self.minNodes) || self.minNodes <= self.nodes", "minNodes must not be more than nodes: lower it"),
+    )
+
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
         default=None, description="Trainer image. Unset: the one the operator was installed with."
     )
     nodes: Annotated[int, Field(ge=1, le=1024)] = Field(default=1, description="Pods of the gang, one a node.")
+    min_nodes: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None,
+        description="Elastic: when not all nodes can be had within `scheduling.placementDeadlineSeconds`, go on from "
+        "the checkpoint with as many as there are, but not fewer than this, and grow back at the next restart. "
+        "globalBatchSize stays, so only numbers of nodes that divide it are used. Unset: all or none.",
+    )
     processes_per_node: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="Training processes in each Pod, one per GPU."
     )

@@ -41,6 +41,7 @@ class StagePhase(StrEnum):
 
     WAITING = "Waiting"
     PREPARING = "Preparing"
+    QUEUED = "Queued"
     STARTING = "Starting"
     RUNNING = "Running"
     CHECKPOINTING = "Checkpointing"
@@ -152,6 +153,13 @@ class AttemptFailure(ApiModel):
     pod: Annotated[str, Field(max_length=253)] | None = Field(default=None, description="The Pod that failed first.")
     node: Annotated[str, Field(max_length=253)] | None = Field(default=None, description="The node it ran on.")
     exit_code: int | None = Field(default=None, description="Exit code of its container.")
+    output: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="The end of its output, where the message does not say it all."
+    )
+    evidence: Path | None = Field(
+        default=None,
+        description="Folder, relative to the workspace, with each Pod's end of output and each process's stacks.",
+    )
     time: Timestamp = Field(description="When the failure was seen.")
 
 
@@ -186,6 +194,13 @@ class StageStatus(RunStatus):
     name: StageName = Field(description="Name of the stage.")
     method: Annotated[str, Field(max_length=32)] = Field(description="Method of the stage.")
     progress: StageProgress | None = Field(default=None, description="How far it is.")
+    nodes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Pods of the current or next attempt, where they are fewer than `runtime.nodes`."
+    )
+    micro_batch_size: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Micro batch of the current or next attempt, where memory that ran out has halved it.",
+    )
     metrics: Annotated[dict[str, float], Field(max_length=64)] | None = Field(
         default=None, description="Latest metrics, by TRL's names, such as `loss` and `rewards/margins`."
     )
@@ -212,9 +227,18 @@ class AlignmentJobStatus(ApiModel):
     restarts: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Gangs started again after a failure, over all stages."
     )
-    infrastructure_failures: Annotated[int, Field(ge=0)] | None = Field(
+    failures: Annotated[dict[Annotated[str, Field(max_length=32)], Count], Field(max_length=16)] | None = Field(
         default=None,
-        description="Failures counted against `runPolicy.retries.infrastructure`, of Prepare and all stages.",
+        description="Failed attempts counted against each budget of `runPolicy.retries`, of Prepare and all stages.",
+    )
+    avoided_nodes: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=64)] | None = Field(
+        default=None, description="Nodes that new attempts avoid (`runPolicy.avoidNodeAfterFailures`)."
+    )
+    node_failures: Annotated[dict[Annotated[str, Field(max_length=253)], Count], Field(max_length=64)] | None = Field(
+        default=None, description="Failed attempts that a node is to blame for, by node."
+    )
+    expiration_time: Timestamp | None = Field(
+        default=None, description="When the job's Pods and Jobs were gone after `runPolicy.ttlSecondsAfterFinished`."
     )
     current: CurrentStage | None = Field(default=None, description="The stage at work, for `kubectl get`.")
     prepare: PrepareStatus | None = Field(

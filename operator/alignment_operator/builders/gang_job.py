@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from alignment_api.contract import PROGRESS_PORT, JobReference
-from alignment_api.v1alpha1 import AlignmentJobSpec, Runtime, Stage, uses
+from alignment_api.contract import PROGRESS_PORT, AttemptShape, JobReference, shape_of, with_shape
+from alignment_api.v1alpha1 import AlignmentJobSpec, Runtime, uses
+from alignment_api.v1alpha1.scheduling import Scheduling
 
 from ..planning.observed import Settings
+from .affinity import avoiding
+from .gang import Gang
 from .inputs import config_map_volumes, secret_variables
 from .metadata import gang_labels, gang_name, gang_selector, object_metadata, rendezvous_host, rendezvous_service_name
 from .pod import PodParts, build_pod_template
+from .pod_group import pod_group_membership
 
 _GRACE_SECONDS: Final = 120
 """Time from SIGTERM to SIGKILL: all ranks agree on a step and write a checkpoint in it."""
+
+_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+_PRIORITY_LABEL: Final = "kueue.x-k8s.io/priority-class"
 
 _READINESS_PROBE: Final = {
     "httpGet": {"path": "/healthz", "port": "http"},
@@ -24,21 +31,26 @@ _READINESS_PROBE: Final = {
 }
 
 
-def build_gang_job(
-    job: JobReference, spec: AlignmentJobSpec, stage: Stage, attempt: int, settings: Settings
-) -> dict[str, Any]:
-    """The gang: ``nodes`` Pods that live and die together.
+def build_gang_job(job: JobReference, spec: AlignmentJobSpec, gang: Gang, settings: Settings) -> dict[str, Any]:
+    """The gang: ``shape.nodes`` Pods that live and die together.
 
     ``backoffLimit: 0`` makes the Job controller end the whole gang when one Pod fails. Pods that are only being
     deleted count as failed too (``podReplacementPolicy: TerminatingOrFailed``): a Pod on a dead node never reaches a
     terminal phase, and its peers must not wait for that. For the same reason there is no ``podFailurePolicy``, which
     would imply the policy ``Failed``.
+
+    With a queue the Job is born suspended: Kueue starts it when there is room for the whole gang.
     """
-    runtime = spec.runtime_of(stage)
-    labels = gang_labels(job, stage.name, attempt)
+    shaped = with_shape(spec, gang.stage, gang.shape)
+    stage = shaped.stage(gang.stage)
+    runtime = shaped.runtime_of(stage)
+    membership = pod_group_membership(job, spec, gang)
+    labels = gang_labels(job, gang.stage, gang.attempt)
+    scheduling = spec.scheduling
     parts = PodParts(
-        labels=labels,
-        arguments=_arguments(job, stage, attempt, runtime),
+        labels=labels | membership.labels,
+        annotations=membership.annotations,
+        arguments=_arguments(job, gang, shape_of(spec, gang.stage)),
         template=runtime.pod_template,
         image=runtime.image or settings.trainer_image,
         resources=runtime.resources,
@@ -48,15 +60,16 @@ def build_gang_job(
             "ports": [{"name": "http", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
             "readinessProbe": _READINESS_PROBE,
         },
-        pod=_gang_placement(job, stage, attempt, runtime),
+        pod=membership.pod | _gang_placement(job, gang, runtime),
         ipc_lock=runtime.communication.ipc_lock,
         grace_seconds=_GRACE_SECONDS,
     )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": object_metadata(job, gang_name(job, stage.name, attempt), labels),
+        "metadata": object_metadata(job, gang_name(job, gang.stage, gang.attempt), labels | queue_labels(scheduling)),
         "spec": {
+            **({"suspend": True} if scheduling.queue_name is not None else {}),
             "completionMode": "Indexed",
             "completions": runtime.nodes,
             "parallelism": runtime.nodes,
@@ -67,10 +80,26 @@ def build_gang_job(
     }
 
 
-def _arguments(job: JobReference, stage: Stage, attempt: int, runtime: Runtime) -> list[str]:
-    arguments = ["train", "--stage", stage.name, "--attempt", str(attempt)]
-    if runtime.nodes > 1:
-        arguments += ["--rendezvous-host", rendezvous_host(job, stage.name, attempt)]
+def queue_labels(scheduling: Scheduling) -> dict[str, str]:
+    """Labels by which Kueue takes a Job into a queue; none without a queue."""
+    if scheduling.queue_name is None:
+        return {}
+    labels = {_QUEUE_LABEL: scheduling.queue_name}
+    if scheduling.workload_priority_class is not None:
+        labels[_PRIORITY_LABEL] = scheduling.workload_priority_class
+    return labels
+
+
+def _arguments(job: JobReference, gang: Gang, specified: AttemptShape) -> list[str]:
+    arguments = ["train", "--stage", gang.stage, "--attempt", str(gang.attempt)]
+    if gang.shape.nodes > 1:
+        arguments += ["--rendezvous-host", rendezvous_host(job, gang.stage, gang.attempt)]
+    if gang.shape.nodes != specified.nodes:
+        arguments += ["--nodes", str(gang.shape.nodes)]
+    if gang.shape.micro_batch_size != specified.micro_batch_size:
+        arguments += ["--micro-batch-size", str(gang.shape.micro_batch_size)]
+    if gang.resumes:
+        arguments.append("--resume")
     return arguments
 
 
@@ -81,18 +110,21 @@ def _shared_memory(runtime: Runtime) -> list[tuple[dict[str, Any], dict[str, Any
     return [(volume, {"name": "shared-memory", "mountPath": "/dev/shm"})]  # noqa: S108
 
 
-def _gang_placement(job: JobReference, stage: Stage, attempt: int, runtime: Runtime) -> dict[str, Any]:
-    """Host names and spreading over nodes, for gangs of more than one Pod."""
-    if runtime.nodes == 1:
-        return {}
-    return {
-        "subdomain": rendezvous_service_name(job, stage.name),
+def _gang_placement(job: JobReference, gang: Gang, runtime: Runtime) -> dict[str, Any]:
+    """Nodes to avoid; and host names and spreading over nodes, for gangs of more than one Pod."""
+    placement: dict[str, Any] = {}
+    if gang.avoided_nodes:
+        placement["affinity"] = avoiding(runtime.pod_template.affinity or {}, gang.avoided_nodes)
+    if gang.shape.nodes == 1:
+        return placement
+    return placement | {
+        "subdomain": rendezvous_service_name(job, gang.stage),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": gang_selector(job, stage.name, attempt)},
+                "labelSelector": {"matchLabels": gang_selector(job, gang.stage, gang.attempt)},
             }
         ],
     }

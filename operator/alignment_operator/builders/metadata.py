@@ -37,6 +37,11 @@ def rendezvous_service_name(job: JobReference, stage: str) -> str:
     return _head(f"{job.name}-{stage}") + "-" + _hash(job.uid, labels.ROLE_TRAIN, stage)
 
 
+def pod_group_name(job: JobReference, stage: str) -> str:
+    """Name of the PodGroup of a stage's gang."""
+    return rendezvous_service_name(job, stage)
+
+
 def rendezvous_host(job: JobReference, stage: str, attempt: int) -> str:
     """Host name of rank 0, as the other Pods of the gang resolve it."""
     return f"{gang_name(job, stage, attempt)}-0.{rendezvous_service_name(job, stage)}"

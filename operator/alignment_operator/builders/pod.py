@@ -33,6 +33,7 @@ class PodParts:
         image: trainer image.
         resources: of the container.
         environment: further variables of the container, as in a manifest.
+        annotations: annotations of the Pod; they win over those of the template.
         volumes: further volumes, with their mounts (volume, mount).
         container: further fields of the container.
         pod: further fields of the Pod.
@@ -46,6 +47,7 @@ class PodParts:
     image: str
     resources: Resources
     environment: list[dict[str, Any]] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
     volumes: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     container: dict[str, Any] = field(default_factory=dict)
     pod: dict[str, Any] = field(default_factory=dict)
@@ -92,8 +94,9 @@ def build_pod_template(
         **parts.pod,
     }
     metadata: dict[str, Any] = {"labels": {**(template.labels or {}), **parts.labels}}
-    if template.annotations:
-        metadata["annotations"] = dict(template.annotations)
+    annotations = {**(template.annotations or {}), **parts.annotations}
+    if annotations:
+        metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": pod}
 
 
@@ -151,6 +154,8 @@ def _placement(template: PodTemplate) -> dict[str, Any]:
         placement["imagePullSecrets"] = [{"name": secret.name} for secret in template.image_pull_secrets]
     if template.priority_class_name:
         placement["priorityClassName"] = template.priority_class_name
+    if template.scheduler_name:
+        placement["schedulerName"] = template.scheduler_name
     if template.resource_claims:
         placement["resourceClaims"] = [
             {"name": claim.name, "resourceClaimTemplateName": claim.resource_claim_template_name}

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..exceptions import NotFoundError
 from ..planning.actions import ObjectKey
 from .client import APPLY, Client
-from .resources import WATCHED, resource_of
+from .resources import WATCHED, resource_of, resource_of_manifest
 from .store import Key, Store
 
 FIELD_MANAGER: Final = "alignment-operator"
@@ -27,7 +27,7 @@ class Applier:
         Raises:
             ClusterError: it was not applied, or the answer was lost.
         """
-        resource = resource_of(manifest["kind"])
+        resource = resource_of_manifest(manifest)
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         answer = await self._client.request(
             "PATCH",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from alignment_api.v1alpha1 import GROUP, KIND, PLURAL, VERSION
 
@@ -42,16 +43,31 @@ SERVICE: Final = Resource("", "v1", "Service", "services")
 CONFIG_MAP: Final = Resource("", "v1", "ConfigMap", "configmaps")
 CLAIM: Final = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENT: Final = Resource("", "v1", "Event", "events")
+POD_GROUPS: Final = (
+    Resource("scheduling.x-k8s.io", "v1alpha1", "PodGroup", "podgroups"),
+    Resource("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups"),
+)
 
 WATCHED: Final = (ALIGNMENT_JOB, JOB, POD)
 
-_BY_KIND: Final = {resource.kind: resource for resource in (ALIGNMENT_JOB, JOB, POD, SERVICE, CONFIG_MAP, CLAIM, EVENT)}
+_OWN: Final = (ALIGNMENT_JOB, JOB, POD, SERVICE, CONFIG_MAP, CLAIM, EVENT)
+_BY_KIND: Final = {resource.kind: resource for resource in _OWN}
+_BY_TYPE: Final = {(resource.api_version, resource.kind): resource for resource in (*_OWN, *POD_GROUPS)}
 
 
 def resource_of(kind: str) -> Resource:
-    """The resource of that kind.
+    """The resource of that kind, of those that have one.
 
     Raises:
         KeyError: the operator does not deal with such objects.
     """
     return _BY_KIND[kind]
+
+
+def resource_of_manifest(manifest: Mapping[str, Any]) -> Resource:
+    """The resource of which ``manifest`` is an object.
+
+    Raises:
+        KeyError: the operator does not deal with such objects.
+    """
+    return _BY_TYPE[manifest["apiVersion"], manifest["kind"]]

@@ -22,6 +22,9 @@ class Failure:
         exit_code: exit code of its container.
         finished_at: when it ended, by its node's clock.
         problems: data and configuration errors it found.
+        output: the end of its container's output, where the message does not say it all.
+        evidence: folder with the last words of all Pods, relative to the workspace.
+        placed: of a gang that could not be placed whole: how many of its Pods found a node.
     """
 
     reason: Reason
@@ -32,3 +35,6 @@ class Failure:
     exit_code: int | None = None
     finished_at: datetime | None = None
     problems: tuple[Problem, ...] = ()
+    output: str | None = None
+    evidence: str | None = None
+    placed: int | None = None

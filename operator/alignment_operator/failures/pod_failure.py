@@ -48,7 +48,7 @@ def _disruption(pod: Manifest) -> Failure | None:
             said = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
             return _failure(
                 pod,
-                Reason.POD_LOST if lost else Reason.PREEMPTED,
+                Reason.NODE_LOST if lost else Reason.PREEMPTED,
                 f"the Pod was lost with its node ({said})" if lost else f"the Pod was evicted or preempted ({said})",
             )
     return None
@@ -68,6 +68,7 @@ def _container_failure(pod: Manifest, terminated: dict[str, Any]) -> Failure:
     summary = summary_of(pod)
     said = summary.message if summary else ""
     problems = tuple(summary.problems) if summary else ()
+    output = summary.output if summary else ""
     deleted = "deletionTimestamp" in pod["metadata"]
     if pod["status"].get("reason") == "Evicted":
         return _rejection(pod)
@@ -79,7 +80,7 @@ def _container_failure(pod: Manifest, terminated: dict[str, Any]) -> Failure:
         return _failure(pod, Reason.OUT_OF_MEMORY, text, code=code, terminated=terminated)
     if terminated.get("reason") == "ContainerStatusUnknown":
         text = "the kubelet lost the container: its node was probably restarted"
-        return _failure(pod, Reason.POD_LOST, text, code=code, terminated=terminated)
+        return _failure(pod, Reason.NODE_LOST, text, code=code, terminated=terminated)
     if code in ExitCode._value2member_map_:
         reason = REASON_OF_EXIT_CODE[ExitCode(code)]
         return _failure(
@@ -89,6 +90,7 @@ def _container_failure(pod: Manifest, terminated: dict[str, Any]) -> Failure:
             code=code,
             terminated=terminated,
             problems=problems,
+            output=output,
             victim=reason in (Reason.COMMUNICATION_ERROR, Reason.PREEMPTED),
         )
     if code == _SIGTERM or (code == _SIGKILL and deleted):
@@ -96,10 +98,10 @@ def _container_failure(pod: Manifest, terminated: dict[str, Any]) -> Failure:
         return _failure(pod, Reason.POD_LOST, text, code=code, terminated=terminated, victim=True)
     if _SIGNAL_BASE < code < _SIGNAL_BASE + signal.NSIG:
         text = f"the process was killed by {_signal_name(code)}" + (f": {said}" if said else "")
-        return _failure(pod, Reason.PROCESS_KILLED, text, code=code, terminated=terminated)
+        return _failure(pod, Reason.PROCESS_KILLED, text, code=code, terminated=terminated, output=output)
     said = said or terminated.get("message") or "no message; see the Pod's log"
     text = f"the trainer ended with exit code {code} ({terminated.get('reason', 'Error')}): {said}"
-    return _failure(pod, Reason.TRAINER_ERROR, text, code=code, terminated=terminated)
+    return _failure(pod, Reason.TRAINER_ERROR, text, code=code, terminated=terminated, output=output)
 
 
 def _described(reason: Reason, said: str, problems: tuple[Problem, ...]) -> str:
@@ -128,6 +130,7 @@ def _failure(
     code: int | None = None,
     terminated: dict[str, Any] | None = None,
     problems: tuple[Problem, ...] = (),
+    output: str = "",
     victim: bool = False,
 ) -> Failure:
     finished = (terminated or {}).get("finishedAt")
@@ -140,4 +143,5 @@ def _failure(
         exit_code=code,
         finished_at=datetime.fromisoformat(finished) if finished else None,
         problems=problems,
+        output=output or None,
     )

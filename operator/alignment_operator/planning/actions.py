@@ -13,7 +13,7 @@ from alignment_api.v1alpha1 import AlignmentJobStatus
 class ObjectKey:
     """Names an object to delete."""
 
-    kind: Literal["Job", "Service", "ConfigMap", "Pod"]
+    kind: Literal["AlignmentJob", "Job", "Service", "ConfigMap", "Pod"]
     namespace: str
     name: str
 

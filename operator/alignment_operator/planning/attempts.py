@@ -36,6 +36,16 @@ class Attempt:
     pods: tuple[Manifest, ...]
 
     @property
+    def size(self) -> int:
+        """How many Pods it shall have; those that are seen, at least one, when its Job is gone."""
+        return int(self.job["spec"]["completions"]) if self.job is not None else max(len(self.pods), 1)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether a queue holds its Job back, or has taken the nodes of its Pods away."""
+        return self.job is not None and bool(self.job["spec"].get("suspend"))
+
+    @property
     def is_complete(self) -> bool:
         """Whether all Pods of the attempt succeeded: their own word is enough, the Job's comes a second later.
 

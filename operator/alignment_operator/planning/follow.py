@@ -11,14 +11,16 @@ from alignment_api.v1alpha1 import PrepareStatus, StageStatus
 
 from ..failures.attempt_failure import attempt_failure
 from ..failures.failure import Failure
-from ..status.runs import Run, is_live, is_terminal, started, succeeded
+from ..status.runs import Run, is_live, is_terminal, queued, started, succeeded
 from ..status.stages import with_data, with_last_numbers, with_pods, with_progress, with_results
 from ..status.waiting import what_pods_wait_for
 from .attempts import PREPARE, Attempt
 from .context import Context
-from .gang_restart import after_failure
 from .pipeline import Pipeline
-from .stall import gives_up_at, stall_failure
+from .policies.placement import placement_ends_at, placement_failure
+from .policies.queue import preempted_by_queue, waits_in_queue
+from .policies.retries import after_failure
+from .policies.stall import evidence_of, gives_up_at, stall_failure
 
 _NEW_JOB_PATIENCE: Final = timedelta(seconds=10)
 """How long a Job that was just created may be missing from what is seen before it counts as deleted."""
@@ -40,7 +42,7 @@ def follow_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
     failure = attempt_failure(attempt.job, attempt.pods, context.now) or _lost_job(prepare, attempt, context.now)
     if failure is not None:
         return after_failure(pipeline, prepare, failure, context)
-    return _with_pods(pipeline, prepare, attempt, 1, context)
+    return _with_pods(pipeline, prepare, attempt, context)
 
 
 def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pipeline:
@@ -58,17 +60,23 @@ def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pi
     failure = (
         attempt_failure(attempt.job, attempt.pods, context.now)
         or _lost_job(stage, attempt, context.now)
-        or stall_failure(context, stage.name, attempt)
+        or preempted_by_queue(stage, attempt)
+        or placement_failure(context, attempt)
+        or stall_failure(context, stage, attempt)
     )
     seen = context.observed.progress.get((stage.name, stage.attempt))
     if failure is not None:
+        if failure.exit_code is not None and failure.evidence is None:
+            failure = replace(failure, evidence=evidence_of(context, stage.name, attempt.number))
         return after_failure(pipeline, with_last_numbers(stage, attempt.summary()), failure, context)
-    nodes = context.spec.runtime_of(context.spec.stage(stage.name)).nodes
-    pipeline = _with_pods(pipeline, stage, attempt, nodes, context)
+    queue_wait = waits_in_queue(stage, attempt, context)
+    if queue_wait is not None:
+        return pipeline.with_run(queued(stage, queue_wait.message)).waking(queue_wait.look_again)
+    pipeline = _with_pods(pipeline, stage, attempt, context)
     if seen is not None:
         followed = next(run for run in pipeline.stages if run.name == stage.name)
         pipeline = pipeline.with_run(with_progress(followed, seen.progress))
-    return pipeline.waking(gives_up_at(context, stage.name, attempt))
+    return pipeline.waking(gives_up_at(context, stage, attempt), placement_ends_at(context, attempt))
 
 
 def _adopted(run: Run, name: str, context: Context) -> Run:
@@ -76,9 +84,10 @@ def _adopted(run: Run, name: str, context: Context) -> Run:
     newest = context.attempts_of(name).newest_number
     if newest <= run.attempt or is_terminal(run):
         return run
-    job = context.attempts_of(name).get(newest).job
-    created = job["metadata"].get("creationTimestamp") if job is not None else None
-    return started(run, newest, datetime.fromisoformat(created) if created else context.now)
+    attempt = context.attempts_of(name).get(newest)
+    created = attempt.job["metadata"].get("creationTimestamp") if attempt.job is not None else None
+    began = datetime.fromisoformat(created) if created else context.now
+    return started(run, newest, began, in_queue=attempt.is_suspended)
 
 
 def _lost_job(run: PrepareStatus | StageStatus, attempt: Attempt, now: datetime) -> Failure | None:
@@ -94,11 +103,9 @@ def _believed_missing_at(run: PrepareStatus | StageStatus, now: datetime) -> dat
     return run.attempt_start_time + _NEW_JOB_PATIENCE if run.attempt_start_time else now
 
 
-def _with_pods(
-    pipeline: Pipeline, run: PrepareStatus | StageStatus, attempt: Attempt, size: int, context: Context
-) -> Pipeline:
+def _with_pods(pipeline: Pipeline, run: PrepareStatus | StageStatus, attempt: Attempt, context: Context) -> Pipeline:
     wait = what_pods_wait_for(attempt.job, attempt.pods, context.now)
-    pipeline = pipeline.with_run(with_pods(run, attempt.pods, size, wait))
+    pipeline = pipeline.with_run(with_pods(run, attempt.pods, attempt.size, wait))
     if attempt.job is None:
         pipeline = pipeline.waking(_believed_missing_at(run, context.now))
     # A Pod that is being deleted on a lost node sends no event when it stops being waited for.

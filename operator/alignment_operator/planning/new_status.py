@@ -17,6 +17,7 @@ def compose_status(
     headline: Headline,
     pipeline: Pipeline | None,
     *,
+    avoided: tuple[str, ...] = (),
     rejection: str | None,
     generation: int,
     now: datetime,
@@ -27,6 +28,7 @@ def compose_status(
         stored: the status before.
         headline: what is going on.
         pipeline: state of Prepare and the stages; None leaves them as they are stored.
+        avoided: nodes that new attempts avoid.
         rejection: what is wrong with the specification; None for an accepted one.
         generation: metadata.generation that this is decided from.
         now: the present time.
@@ -39,7 +41,9 @@ def compose_status(
         start_time=stored.start_time or (now if rejection is None else None),
         completion_time=stored.completion_time or (now if headline.is_final else None),
         restarts=pipeline.restarts if pipeline else stored.restarts,
-        infrastructure_failures=pipeline.infrastructure_failures if pipeline else stored.infrastructure_failures,
+        failures=(dict(pipeline.failures) or None) if pipeline else stored.failures,
+        node_failures=(dict(pipeline.node_failures) or None) if pipeline else stored.node_failures,
+        avoided_nodes=(list(avoided) or None) if pipeline else stored.avoided_nodes,
         current=current_stage(stages or []),
         prepare=pipeline.prepare if pipeline else stored.prepare,
         stages=stages,

@@ -48,6 +48,7 @@ class Observed:
         progress: newest answers, by (stage name, attempt).
         asking_since: when this process began asking gangs for progress; a gang's silence counts from here at the
             earliest, so that a restarted operator takes none for stalled. None: silent gangs are never given up.
+        queue_messages: why Kueue has not admitted a suspended Job, by the Job's name.
     """
 
     jobs: tuple[Manifest, ...] = ()
@@ -55,3 +56,4 @@ class Observed:
     missing: tuple[tuple[str, str], ...] = ()
     progress: Mapping[tuple[str, int], GangProgress] = field(default_factory=dict)
     asking_since: datetime | None = None
+    queue_messages: Mapping[str, str] = field(default_factory=dict)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,8 @@ class Pipeline:
         prepare: Prepare.
         stages: the stages, in the order of the spec.
         restarts: gangs started again after a failure, over the whole job.
-        infrastructure_failures: failures counted against the budget, over the whole job.
+        failures: failures counted against each budget, over the whole job.
+        node_failures: failures by the node that is to blame, over the whole job.
         apply: manifests to apply.
         wakes: instants at which to plan again.
     """
@@ -36,7 +37,8 @@ class Pipeline:
     prepare: PrepareStatus
     stages: tuple[StageStatus, ...]
     restarts: int = 0
-    infrastructure_failures: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    node_failures: Mapping[str, int] = field(default_factory=dict)
     apply: tuple[dict[str, Any], ...] = ()
     wakes: tuple[datetime, ...] = ()
 
@@ -78,5 +80,6 @@ def pipeline_of(spec: AlignmentJobSpec, stored: AlignmentJobStatus) -> Pipeline:
             known.get(stage.name) or StageStatus(name=stage.name, method=stage.method.value) for stage in spec.stages
         ),
         restarts=stored.restarts or 0,
-        infrastructure_failures=stored.infrastructure_failures or 0,
+        failures=stored.failures or {},
+        node_failures=stored.node_failures or {},
     )

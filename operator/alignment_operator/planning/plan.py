@@ -12,18 +12,20 @@ from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobStatus, JobP
 from ..status.conditions import holds
 from ..status.headline import Headline, headline_of
 from .acceptance import read_spec
-from .actions import Plan
+from .actions import ObjectKey, Plan
 from .attempts import attempts_by_stage
-from .cleanup import surplus
 from .context import Context
-from .ending import end_if_due
+from .end import end_if_due
 from .events import events_between
 from .follow import follow_prepare, follow_stage
-from .gang_start import start_what_can
 from .new_status import compose_status, is_urgent, with_generation
 from .observed import Manifest, Observed, Settings
 from .pipeline import Pipeline, pipeline_of
-from .suspend import suspend
+from .policies.avoided_nodes import avoided_nodes
+from .policies.cleanup import surplus
+from .policies.suspend import suspend
+from .policies.time_to_live import expired, expires_at, goes_itself, remains, unwatched
+from .start import start_what_can
 
 
 def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -> Plan:
@@ -68,7 +70,7 @@ def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -
         now=now,
     )
     if stored.phase in TERMINAL_JOB_PHASES:
-        return _ended(context)
+        return _ended(context, job)
     return _advanced(context)
 
 
@@ -91,11 +93,27 @@ def _lines(problems: list[Problem]) -> str:
     return "\n".join(str(problem) for problem in problems)
 
 
-def _ended(context: Context) -> Plan:
-    """Nothing of an ended job changes any more, but a gang that came to light too late must still go."""
-    delete, _ = surplus(pipeline_of(context.spec, context.stored), context, ended=True)
+def _ended(context: Context, job: Manifest) -> Plan:
+    """Nothing of an ended job changes any more, but what it leaves behind goes: some at once, the rest in time."""
     status = with_generation(context.stored, context.generation)
-    return Plan(delete=delete, status=status, urgent=status != context.stored)
+    ends_at = expires_at(context)
+    if ends_at is not None and context.now >= ends_at:
+        return _expired(context, job, status)
+    delete, _ = surplus(pipeline_of(context.spec, context.stored), context, ended=True)
+    if context.spec.run_policy.clean_pod_policy == "All":
+        delete = remains(context)
+    return Plan(delete=delete, status=status, urgent=status != context.stored, wake_at=ends_at)
+
+
+def _expired(context: Context, job: Manifest, status: AlignmentJobStatus) -> Plan:
+    """Pods and Jobs go first; the AlignmentJob, or the record that nothing is left, comes when they are gone."""
+    if context.observed.jobs or context.observed.pods:
+        return Plan(delete=remains(context), status=status)
+    if goes_itself(context, job):
+        return Plan(delete=(ObjectKey("AlignmentJob", context.job.namespace, context.job.name),), status=status)
+    if status.expiration_time is not None:
+        return Plan(status=status, urgent=status != context.stored)
+    return Plan(delete=unwatched(context), status=expired(status, context.now), urgent=True)
 
 
 def _advanced(context: Context) -> Plan:
@@ -108,7 +126,13 @@ def _advanced(context: Context) -> Plan:
         headline = headline_of(suspended, pipeline.prepare, pipeline.stages)
     delete, more_later = surplus(pipeline, context)
     status = compose_status(
-        context.stored, headline, pipeline, rejection=None, generation=context.generation, now=context.now
+        context.stored,
+        headline,
+        pipeline,
+        avoided=avoided_nodes(pipeline.node_failures, context.spec.run_policy),
+        rejection=None,
+        generation=context.generation,
+        now=context.now,
     )
     wakes = (*pipeline.wakes, *((context.now,) if more_later else ()))
     return _plan_of(

@@ -49,8 +49,8 @@ def headline_of(suspended: bool, prepare: PrepareStatus, stages: Sequence[StageS
             return Headline(JobPhase.RUNNING, reason, f"stage {stage.name}: {stage.message}", needs_a_person=True)
     for stage in open_stages:
         if is_live(stage):
-            if stage.reason == Reason.UNSCHEDULABLE:
-                return Headline(JobPhase.RUNNING, Reason.UNSCHEDULABLE, f"stage {stage.name}: {stage.message}")
+            if stage.reason in (Reason.QUEUED, Reason.UNSCHEDULABLE):
+                return Headline(JobPhase.RUNNING, Reason(stage.reason), f"stage {stage.name}: {stage.message}")
             reason = Reason.STARTING if stage.phase is StagePhase.STARTING else Reason.RUNNING
             return Headline(JobPhase.RUNNING, reason, f"stage {stage.name}, attempt {stage.attempt}")
     for stage in open_stages:

@@ -13,7 +13,7 @@ from .text import bounded
 
 Run = TypeVar("Run", bound=RunStatus)
 
-LIVE_PHASES: Final = frozenset({StagePhase.STARTING, StagePhase.RUNNING, StagePhase.CHECKPOINTING})
+LIVE_PHASES: Final = frozenset({StagePhase.QUEUED, StagePhase.STARTING, StagePhase.RUNNING, StagePhase.CHECKPOINTING})
 """Phases in which the current attempt's Job exists."""
 
 _MAX_FAILURES: Final = 10
@@ -35,17 +35,22 @@ def changed(run: Run, phase: StagePhase, reason: Reason, message: str, **fields:
     return run.model_copy(update=update)
 
 
-def started(run: Run, number: int, now: datetime) -> Run:
-    """``run`` with attempt ``number`` begun."""
+def started(run: Run, number: int, now: datetime, *, in_queue: bool = False) -> Run:
+    """``run`` with attempt ``number`` begun, or put into a queue."""
     return changed(
         run,
-        StagePhase.STARTING,
-        Reason.STARTING,
-        f"attempt {number} is being started",
+        StagePhase.QUEUED if in_queue else StagePhase.STARTING,
+        Reason.QUEUED if in_queue else Reason.STARTING,
+        f"attempt {number} is put into its queue" if in_queue else f"attempt {number} is being started",
         attempt=number,
         attempt_start_time=now,
         start_time=run.start_time or now,
     )
+
+
+def queued(run: Run, message: str) -> Run:
+    """``run`` whose attempt exists and may not start yet."""
+    return changed(run, StagePhase.QUEUED, Reason.QUEUED, message)
 
 
 def waiting(run: Run, reason: Reason, message: str) -> Run:
@@ -77,6 +82,8 @@ def with_failure(run: Run, failure: Failure, now: datetime) -> Run:
         pod=failure.pod,
         node=failure.node,
         exit_code=failure.exit_code,
+        output=failure.output or None,
+        evidence=failure.evidence,
         time=now,
     )
     return run.model_copy(update={"failures": [*(run.failures or []), entry][-_MAX_FAILURES:]})

@@ -32,7 +32,7 @@ def with_pods(run: Run, pods: Sequence[Manifest], size: int, wait: Wait | None) 
         size: how many Pods there shall be.
         wait: what keeps Pods from running.
     """
-    if run.phase is not StagePhase.STARTING:
+    if run.phase not in (StagePhase.QUEUED, StagePhase.STARTING):
         return run
     running = sum(pod.get("status", {}).get("phase") in ("Running", "Succeeded") for pod in pods)
     if running == size and wait is None:

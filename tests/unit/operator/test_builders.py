@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from alignment_api.contract import JobReference, RunConfig
+from alignment_api.contract import JobReference, RunConfig, shape_of
 from alignment_api.v1alpha1 import AlignmentJobSpec
 from alignment_operator.builders import metadata as names
+from alignment_operator.builders.gang import Gang
 from alignment_operator.builders.gang_job import build_gang_job
 from alignment_operator.builders.prepare_job import build_prepare_job
 from alignment_operator.builders.rendezvous_service import build_rendezvous_service
@@ -51,7 +52,7 @@ def objects_of(job: dict[str, Any]) -> list[dict[str, Any]]:
     stage = spec.stages[0]
     if spec.runtime_of(stage).nodes > 1:
         built.append(build_rendezvous_service(reference, stage.name))
-    return [*built, build_gang_job(reference, spec, stage, 2, SETTINGS)]
+    return [*built, build_gang_job(reference, spec, Gang(stage.name, 2, shape_of(spec, stage.name)), SETTINGS)]
 
 
 @pytest.mark.parametrize("pair", ["one_node", "gang_of_two"])

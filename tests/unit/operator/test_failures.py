@@ -9,8 +9,8 @@ import pytest
 from alignment_api.conditions import Reason
 from alignment_api.contract import Problem, Summary
 from alignment_api.exit_codes import REASON_OF_EXIT_CODE, ExitCode
-from alignment_operator.failures.actions import ACTION_OF_REASON, Action
 from alignment_operator.failures.attempt_failure import attempt_failure
+from alignment_operator.failures.classes import CLASS_OF_REASON, Action
 from alignment_operator.failures.pod_failure import pod_failure
 from alignment_operator.failures.termination import summary_of
 
@@ -42,12 +42,12 @@ def disrupted(reason: str) -> list[dict[str, Any]]:
         (pod(phase="Failed", terminated=ended(143)), Reason.POD_LOST, "deleted"),
         (pod(phase="Failed", terminated=ended(1, message="boom")), Reason.TRAINER_ERROR, "boom"),
         (pod(phase="Failed", terminated=ended(128, reason="StartError")), Reason.TRAINER_ERROR, "StartError"),
-        (pod(phase="Failed", terminated=ended(137, reason="ContainerStatusUnknown")), Reason.POD_LOST, "kubelet"),
+        (pod(phase="Failed", terminated=ended(137, reason="ContainerStatusUnknown")), Reason.NODE_LOST, "kubelet"),
         (pod(phase="Failed", reason="UnexpectedAdmissionError"), Reason.POD_REJECTED, "UnexpectedAdmissionError"),
         (pod(phase="Failed", terminated=ended(137), reason="Evicted"), Reason.STORAGE_ERROR, "local storage"),
         (pod(conditions=disrupted("PreemptionByScheduler")), Reason.PREEMPTED, "made room"),
         (pod(phase="Failed", conditions=disrupted("TerminationByKubelet")), Reason.PREEMPTED, "evicted"),
-        (pod(conditions=disrupted("DeletionByTaintManager")), Reason.POD_LOST, "with its node"),
+        (pod(conditions=disrupted("DeletionByTaintManager")), Reason.NODE_LOST, "with its node"),
     ],
 )
 def test_reason_and_message(failed: dict[str, Any], reason: Reason, words: str) -> None:
@@ -66,12 +66,10 @@ def test_pods_that_did_not_fail(healthy: dict[str, Any]) -> None:
 
 
 def test_every_failure_has_an_action() -> None:
-    assert {
-        reason for code, reason in REASON_OF_EXIT_CODE.items() if code is not ExitCode.OK
-    } <= ACTION_OF_REASON.keys()
-    assert ACTION_OF_REASON[Reason.DATA_ERROR] is Action.FAIL
-    assert ACTION_OF_REASON[Reason.PREEMPTED] is Action.RESTART_FREE
-    assert ACTION_OF_REASON[Reason.POD_LOST] is Action.RESTART_COUNTED
+    assert {reason for code, reason in REASON_OF_EXIT_CODE.items() if code is not ExitCode.OK} <= CLASS_OF_REASON.keys()
+    assert CLASS_OF_REASON[Reason.DATA_ERROR].action is Action.FAIL
+    assert CLASS_OF_REASON[Reason.PREEMPTED].action is Action.RESTART_FREE
+    assert CLASS_OF_REASON[Reason.NODE_LOST].action is Action.RESTART_COUNTED
 
 
 def test_problems_are_listed() -> None:

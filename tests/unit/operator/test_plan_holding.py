@@ -33,7 +33,7 @@ class TestSuspension:
         assert scene.reconcile().apply == (), "its Pods are still writing their checkpoint"
         scene.cluster.stop_pods(75)
         assert kinds(scene.reconcile())[-1] == "Job"
-        assert (scene.stage("sft").attempt, scene.status.infrastructure_failures) == (2, 0)
+        assert (scene.stage("sft").attempt, scene.status.failures) == (2, None)
         assert not scene.holds(ConditionType.SUSPENDED)
 
     def test_a_crash_between_stopping_and_recording_it_makes_no_failure_of_a_suspension(self) -> None:

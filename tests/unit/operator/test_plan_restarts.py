@@ -34,7 +34,7 @@ class TestRestart:
         assert kinds(scene.reconcile()) == ["Service", "Job"]
         sft = scene.stage("sft")
         assert (sft.attempt, sft.phase) == (2, StagePhase.STARTING)
-        assert (scene.status.restarts, scene.status.infrastructure_failures) == (1, 1)
+        assert (scene.status.restarts, scene.status.failures) == (1, {"infrastructure": 1})
         failure = (sft.failures or [])[0]
         assert (failure.attempt, failure.reason, failure.exit_code) == (1, Reason.PROCESS_KILLED, 137)
 
@@ -62,7 +62,7 @@ class TestRestart:
         scene.reconcile()
         scene.cluster.stop_pods(143)
         scene.reconcile()
-        assert (scene.stage("sft").attempt, scene.status.infrastructure_failures) == (2, 0)
+        assert (scene.stage("sft").attempt, scene.status.failures) == (2, None)
 
     def test_budget_ends_the_job_and_stops_other_gangs(self) -> None:
         scene = Scene(pipeline_spec(runPolicy={"maxParallelStages": 2, "retries": {"infrastructure": 0}}))
@@ -74,7 +74,7 @@ class TestRestart:
         scene.end("-dpo-", 137)
         decided = scene.reconcile()
         assert decided.delete == (ObjectKey("Job", "team-a", other),)
-        assert scene.stage("dpo").reason == Reason.RETRIES_EXHAUSTED
+        assert scene.stage("dpo").reason == Reason.PROCESS_KILLED
         assert scene.stage("reward").phase is scene.stage("check").phase is StagePhase.SKIPPED
         assert "SIGKILL" in scene.condition(ConditionType.FAILED).message
 
@@ -90,7 +90,7 @@ class TestRestart:
         assert waiting.wake_at == EPOCH + timedelta(seconds=120 + 30)
         scene.cluster.now = waiting.wake_at
         assert kinds(scene.reconcile())[-1] == "Job"
-        assert (scene.stage("sft").failures or [])[0].reason == Reason.POD_LOST
+        assert (scene.stage("sft").failures or [])[0].reason == Reason.NODE_LOST
 
     def test_a_pod_deleted_on_a_silent_node_wakes_the_operator(self) -> None:
         scene = Scene()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..status.runs import is_live
-from .actions import ObjectKey
-from .context import Context
-from .pipeline import Pipeline
+from ...status.runs import is_live
+from ..actions import ObjectKey
+from ..context import Context
+from ..pipeline import Pipeline
 
 
 def surplus(pipeline: Pipeline, context: Context, *, ended: bool = False) -> tuple[tuple[ObjectKey, ...], bool]:

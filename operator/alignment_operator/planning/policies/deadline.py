@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from .context import Context
+from ..context import Context
 
 
 def job_deadline(context: Context, start: datetime) -> datetime | None:

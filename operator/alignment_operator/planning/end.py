@@ -12,8 +12,8 @@ from ..status.headline import Headline
 from ..status.runs import failed, is_live, is_terminal, skipped
 from .attempts import PREPARE
 from .context import Context
-from .deadlines import job_deadline
 from .pipeline import Pipeline
+from .policies.deadline import job_deadline
 
 
 def end_if_due(pipeline: Pipeline, context: Context, start: datetime) -> tuple[Pipeline, Headline | None]:

@@ -9,7 +9,9 @@ from typing import Any, Final
 from alignment_api.conditions import Reason
 from alignment_api.v1alpha1 import RunStatus, StagePhase, StageStatus
 
+from ..builders.gang import Gang
 from ..builders.gang_job import build_gang_job
+from ..builders.pod_group import build_pod_group
 from ..builders.prepare_job import build_prepare_job
 from ..builders.rendezvous_service import build_rendezvous_service
 from ..builders.run_config import build_run_config
@@ -17,11 +19,13 @@ from ..builders.workspace_claim import build_workspace_claim
 from ..status.runs import Run, changed, is_live, is_terminal, started, waiting
 from .attempts import PREPARE
 from .context import Context
-from .dag import unmet_dependencies
-from .gang_restart import restart_at
 from .observed import Manifest
 from .pipeline import Pipeline
-from .references import missing_references
+from .policies.avoided_nodes import avoided_nodes
+from .policies.order import unmet_dependencies
+from .policies.references import missing_references
+from .policies.retries import restart_at
+from .policies.shape import shape_for
 
 _LOOK_AGAIN: Final = timedelta(seconds=30)
 
@@ -88,13 +92,23 @@ def _start_or_explain(pipeline: Pipeline, stage: StageStatus, context: Context) 
     if held_until is not None:
         return pipeline.with_run(_holding(stage)).waking(held_until)
     number = stage.attempt + 1
-    spec = context.spec.stage(stage.name)
+    gang = Gang(
+        stage=stage.name,
+        attempt=number,
+        shape=shape_for(context.spec, stage),
+        avoided_nodes=avoided_nodes(pipeline.node_failures, context.spec.run_policy),
+        resumes=stage.checkpoint is not None,
+    )
     run_config = build_run_config(context.job, context.spec)
     manifests = [] if _is_mounted(run_config, context) else [run_config]
-    if context.spec.runtime_of(spec).nodes > 1:
+    if gang.shape.nodes > 1:
         manifests.append(build_rendezvous_service(context.job, stage.name))
-    manifests.append(build_gang_job(context.job, context.spec, spec, number, context.settings))
-    return replace(pipeline, apply=(*pipeline.apply, *manifests)).with_run(started(stage, number, context.now))
+    if context.spec.scheduling.pod_group is not None:
+        manifests.append(build_pod_group(context.job, context.spec, gang))
+    manifests.append(build_gang_job(context.job, context.spec, gang, context.settings))
+    in_queue = context.spec.scheduling.queue_name is not None
+    begun = started(stage, number, context.now, in_queue=in_queue)
+    return replace(pipeline, apply=(*pipeline.apply, *manifests)).with_run(begun)
 
 
 def _is_mounted(run_config: Manifest, context: Context) -> bool:
@@ -138,7 +152,7 @@ def _held_until(run: RunStatus, name: str, context: Context) -> datetime | None:
     attempts = context.attempts_of(name)
     if not attempts.are_over(context.now):
         return attempts.presumed_over_at(context.now) or context.now + _LOOK_AGAIN
-    pause_ends = restart_at(run)
+    pause_ends = restart_at(run, context)
     return pause_ends if pause_ends is not None and context.now < pause_ends else None
 
 

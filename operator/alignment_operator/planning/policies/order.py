@@ -5,7 +5,7 @@ from __future__ import annotations
 from alignment_api.v1alpha1 import AlignmentJobSpec, StagePhase
 from alignment_api.v1alpha1.validation.references import dependencies
 
-from .pipeline import Pipeline
+from ..pipeline import Pipeline
 
 
 def unmet_dependencies(pipeline: Pipeline, spec: AlignmentJobSpec, stage: str) -> tuple[str, ...]:

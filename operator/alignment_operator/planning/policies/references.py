@@ -7,8 +7,8 @@ from typing import Final
 
 from alignment_api.conditions import Reason
 
-from ..status.waiting import Wait
-from .context import Context
+from ...status.waiting import Wait
+from ..context import Context
 
 _LOOK_AGAIN: Final = timedelta(seconds=5)
 """These objects are not watched."""
