@@ -77,7 +77,10 @@ class Attempt:
     def to_stop(self) -> tuple[ObjectKey, ...]:
         """What must be deleted so that the attempt ends: its Job, or the Pods that a deleted Job left behind."""
         if self.job is not None:
-            return (_key("Job", self.job),) if self.is_active else ()
+            # A queue may start a suspended Job again, though its Pods are just being stopped.
+            waits = self.is_suspended and not self.is_complete and not is_failing(self.job)
+            goes_on = self.is_active or (waits and "deletionTimestamp" not in self.job["metadata"])
+            return (_key("Job", self.job),) if goes_on else ()
         return tuple(
             _key("Pod", pod) for pod in self.pods if not is_terminal(pod) and "deletionTimestamp" not in pod["metadata"]
         )

@@ -58,9 +58,9 @@ def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pi
     if not is_live(stage):
         return pipeline.with_run(stage)
     failure = (
-        attempt_failure(attempt.job, attempt.pods, context.now)
+        preempted_by_queue(stage, attempt)  # first: what it does to the Pods looks like their being lost
+        or attempt_failure(attempt.job, attempt.pods, context.now)
         or _lost_job(stage, attempt, context.now)
-        or preempted_by_queue(stage, attempt)
         or placement_failure(context, attempt)
         or stall_failure(context, stage, attempt)
     )
@@ -105,6 +105,9 @@ def _believed_missing_at(run: PrepareStatus | StageStatus, now: datetime) -> dat
 
 def _with_pods(pipeline: Pipeline, run: PrepareStatus | StageStatus, attempt: Attempt, context: Context) -> Pipeline:
     wait = what_pods_wait_for(attempt.job, attempt.pods, context.now)
+    if wait is not None and wait.reason is Reason.UNSCHEDULABLE and context.stored.avoided_nodes:
+        avoided = ", ".join(context.stored.avoided_nodes)
+        wait = replace(wait, message=f"{wait.message} (avoided by runPolicy.avoidNodeAfterFailures: {avoided})")
     pipeline = pipeline.with_run(with_pods(run, attempt.pods, attempt.size, wait))
     if attempt.job is None:
         pipeline = pipeline.waking(_believed_missing_at(run, context.now))

@@ -75,3 +75,26 @@ def one_stage_spec() -> dict[str, Any]:
 
 def kinds(plan_made: Plan) -> list[str]:
     return [manifest["kind"] for manifest in plan_made.apply]
+
+
+def started(**fields: Any) -> Scene:
+    """A job of one stage of two Pods that run."""
+    scene = Scene({**one_stage_spec(), **fields})
+    scene.until_first_gang()
+    scene.run_pods()
+    scene.reconcile()
+    return scene
+
+
+def next_gang(scene: Scene) -> list[str]:
+    """Arguments of the next attempt's Pods, once it begins."""
+    for _ in range(6):
+        decided = scene.reconcile()
+        for manifest in decided.apply:
+            if manifest["kind"] == "Job":
+                arguments: list[str] = manifest["spec"]["template"]["spec"]["containers"][0]["args"]
+                return arguments
+        scene.cluster.stop_pods(75)
+        if decided.wake_at is not None:
+            scene.cluster.now = max(decided.wake_at, scene.cluster.now)
+    raise AssertionError(scene.cluster.job["status"])

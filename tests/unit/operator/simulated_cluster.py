@@ -84,6 +84,8 @@ class SimulatedCluster:
                 self._held_back[0].pop(key.name, None)
         elif key.kind == "Pod" and key.name in self.pods:
             self.delete_pod(key.name)
+        elif key.kind == "AlignmentJob":
+            self.job["metadata"]["deletionTimestamp"] = timestamp(self.now)
 
     # What happens by itself, or by people.
 
@@ -106,11 +108,25 @@ class SimulatedCluster:
         elif "deletionTimestamp" not in pod["metadata"]:
             pod["metadata"]["deletionTimestamp"] = timestamp(self.now + timedelta(seconds=120))
 
+    def admit(self, name: str) -> None:
+        """Kueue starts a Job."""
+        self.jobs[name]["spec"]["suspend"] = False
+
+    def take_back(self, name: str) -> None:
+        """Kueue suspends a Job again: its Pods are told to stop, and made anew when it is admitted once more."""
+        job = self.jobs[name]
+        if not (_has(job, "Complete") or _has(job, "Failed") or _has(job, "FailureTarget")):
+            job["spec"]["suspend"] = True
+            job.pop("pods_made", None)
+            for pod_name, pod in list(self.pods.items()):
+                if pod["job"] == name:
+                    self.delete_pod(pod_name)
+
     def sync_jobs(self) -> None:
         """One round of the Job controller."""
         for name, job in self.jobs.items():
             pods = {pod_name: pod for pod_name, pod in self.pods.items() if pod["job"] == name}
-            if _has(job, "Complete") or _has(job, "Failed"):
+            if _has(job, "Complete") or _has(job, "Failed") or job["spec"].get("suspend"):
                 continue
             vanished = job.get("pods_made", 0) - len({*pods, *job["succeeded"]})
             failed = vanished > 0 or any(
@@ -138,7 +154,13 @@ class SimulatedCluster:
             pod_name = f"{name}-{index}-x"
             self.pods[pod_name] = {
                 "job": name,
-                "metadata": {"name": pod_name, "namespace": "team-a", "labels": pod_labels},
+                "metadata": {
+                    "name": pod_name,
+                    "namespace": "team-a",
+                    "labels": pod_labels,
+                    "creationTimestamp": timestamp(self.now),
+                    "ownerReferences": [{"kind": "Job", "name": name}],
+                },
                 "spec": {"nodeName": f"node-{index}"},
                 "status": {"phase": "Pending", "conditions": []},
             }

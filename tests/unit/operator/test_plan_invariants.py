@@ -42,13 +42,18 @@ class Histories(RuleBasedStateMachine):
         deadline=st.sampled_from([None, None, 5000]),
         nodes=st.integers(1, 2),
         stages_done=st.integers(0, 2),
+        queue=st.booleans(),
     )
-    def begin(self, parallel: int, retries: int, deadline: int | None, nodes: int, stages_done: int) -> None:
+    def begin(
+        self, parallel: int, retries: int, deadline: int | None, nodes: int, stages_done: int, queue: bool
+    ) -> None:
         policy = {"maxParallelStages": parallel, "retries": {"infrastructure": retries}}
         if deadline is not None:
             policy["activeDeadlineSeconds"] = deadline
         spec = pipeline_spec(runPolicy=policy)
         spec["runtime"]["nodes"] = nodes
+        if queue:
+            spec["scheduling"] = {"queueName": "team-a"}
         self.cluster.job["spec"] = spec
         self.parallel = parallel
         for _ in range(stages_done):
@@ -59,6 +64,7 @@ class Histories(RuleBasedStateMachine):
         """For a while: Pods that run succeed, and what follows from that is started and runs."""
         self.all_pods_succeed()
         self.reconcile()
+        self.kueue_admits()
         self.run_all_pods()
         self.reconcile()
 
@@ -99,6 +105,17 @@ class Histories(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 7, 40, 200, 2000]))
     def pass_time(self, seconds: int) -> None:
         self.cluster.pass_time(seconds)
+
+    @rule()
+    def kueue_admits(self) -> None:
+        for name in self.cluster.jobs:
+            self.cluster.admit(name)
+        self.cluster.sync_jobs()
+
+    @precondition(lambda self: self.cluster.jobs and "scheduling" in self.cluster.job["spec"])
+    @rule(data=st.data())
+    def kueue_takes_back(self, data: st.DataObject) -> None:
+        self.cluster.take_back(data.draw(st.sampled_from(sorted(self.cluster.jobs))))
 
     @rule()
     def run_all_pods(self) -> None:
@@ -228,6 +245,7 @@ class Histories(RuleBasedStateMachine):
             if cluster.job["status"]["phase"] in TERMINAL_JOB_PHASES:
                 break
             before = json.dumps([cluster.jobs, cluster.pods], default=str)
+            self.kueue_admits()
             self.all_pods_succeed()
             self.run_all_pods()
             cluster.stop_pods(143)

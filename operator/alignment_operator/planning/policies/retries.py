@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from pydantic.alias_generators import to_snake
 
 from alignment_api.conditions import Reason
-from alignment_api.v1alpha1 import RunStatus, StageStatus
+from alignment_api.v1alpha1 import AttemptFailure, RunStatus, StageStatus
 from alignment_api.v1alpha1.run_policy import Retries
 
 from ...failures.classes import CLASS_OF_REASON, Action, Budget
@@ -22,6 +23,8 @@ from .avoided_nodes import with_failure_of_node
 from .shape import fewer_nodes, smaller_micro_batch
 
 _MOST_DOUBLINGS: Final = 32
+_FAR_APART: Final = 6
+"""Longest pauses between two failures after which the second has nothing to do with the first."""
 
 
 def after_failure(pipeline: Pipeline, run: Run, failure: Failure, context: Context) -> Pipeline:
@@ -44,9 +47,8 @@ def after_failure(pipeline: Pipeline, run: Run, failure: Failure, context: Conte
             reason = Reason.RETRIES_EXHAUSTED if allowed else failure.reason
             return pipeline.with_run(failed(recorded, reason, text if allowed else failure.message, context.now))
     reshaped = _reshaped(recorded, failure, context)
-    if reshaped is None:
-        text = f"{failure.message}. There is no smaller micro batch: give the Pods more memory"
-        return pipeline.with_run(failed(recorded, failure.reason, text, context.now))
+    if reshaped is None:  # as large as it was, it would run out of memory again
+        return pipeline.with_run(failed(recorded, failure.reason, failure.message, context.now))
     restarts = pipeline.restarts + isinstance(run, StageStatus)
     return replace(pipeline, restarts=restarts).with_run(waiting(reshaped, Reason.RESTARTING, ended))
 
@@ -61,21 +63,32 @@ def restart_at(run: RunStatus, context: Context) -> datetime | None:
     """When the next attempt may start; None when nothing holds it back.
 
     The first restart is immediate, the second waits ``backoff.initialSeconds``, and each further one twice as long, up
-    to ``backoff.maxSeconds``. Free restarts wait as well, so that an eviction that repeats is no busy loop. A gang that
-    was not placed whole always waits, and no two of them equally long: else two that hold half of the nodes each would
-    let go and reach for them again at the same instants for ever.
+    to ``backoff.maxSeconds``; failures that are far apart do not add up. Free restarts wait as well, so that an
+    eviction that repeats is no busy loop. A gang that was not placed whole always waits, and no two of them equally
+    long: else two that hold half of the nodes each would let go and reach for them at the same instants for ever.
     """
     if not run.failures or run.failures[-1].attempt != run.attempt:
         return None
     last, backoff = run.failures[-1], context.spec.run_policy.retries.backoff
+    count = _in_a_row(run.failures, timedelta(seconds=_FAR_APART * backoff.max_seconds))
     if last.reason == Reason.NOT_PLACED:
-        doublings, factor = len(run.failures) - 1, 0.5 + _share(context.job.uid, str(run.attempt))
-    elif len(run.failures) == 1:
+        doublings, factor = count - 1, 0.5 + _share(context.job.uid, str(run.attempt))
+    elif count == 1:
         return last.time
     else:
-        doublings, factor = len(run.failures) - 2, 1.0
+        doublings, factor = count - 2, 1.0
     seconds = min(backoff.initial_seconds * (1 << min(doublings, _MOST_DOUBLINGS)), backoff.max_seconds)
     return last.time + timedelta(seconds=seconds * factor)
+
+
+def _in_a_row(failures: Sequence[AttemptFailure], far_apart: timedelta) -> int:
+    """How many of the last failures followed each other closely."""
+    count = 1
+    for earlier, later in zip(failures[-2::-1], failures[:0:-1], strict=True):
+        if later.time - earlier.time > far_apart:
+            break
+        count += 1
+    return count
 
 
 def _reshaped(run: Run, failure: Failure, context: Context) -> Run | None:
