@@ -50,8 +50,13 @@ class Retries(ApiModel):
 
 
 class ProgressDeadlines(ApiModel):
-    """How long a gang may stay silent in each of its phases. Unset: `progressDeadlineSeconds`."""
+    """How long a gang may stay silent in each of its phases. Unset, but for Prepare: `progressDeadlineSeconds`."""
 
+    preparing_seconds: Seconds | None = Field(
+        default=None,
+        description="The whole of one attempt at Prepare, which reports no steps: downloads and large data take their "
+        "time. Unset: any time.",
+    )
     loading_seconds: Seconds | None = Field(
         default=None, description="From the start of the Pods to the first step: models, data, rendezvous, resume."
     )

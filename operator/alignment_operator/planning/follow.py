@@ -20,7 +20,13 @@ from .pipeline import Pipeline
 from .policies.placement import placement_ends_at, placement_failure
 from .policies.queue import preempted_by_queue, waits_in_queue
 from .policies.retries import after_failure
-from .policies.stall import evidence_of, gives_up_at, stall_failure
+from .policies.stall import (
+    evidence_of,
+    gives_up_at,
+    prepare_gives_up_at,
+    prepare_stall_failure,
+    stall_failure,
+)
 
 _NEW_JOB_PATIENCE: Final = timedelta(seconds=10)
 """How long a Job that was just created may be missing from what is seen before it counts as deleted."""
@@ -39,10 +45,14 @@ def follow_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
         return replace(pipeline, prepare=succeeded(prepare, context.now), stages=stages)
     if not is_live(prepare):
         return pipeline.with_run(prepare)
-    failure = attempt_failure(attempt.job, attempt.pods, context.now) or _lost_job(prepare, attempt, context.now)
+    failure = (
+        attempt_failure(attempt.job, attempt.pods, context.now)
+        or _lost_job(prepare, attempt, context.now)
+        or prepare_stall_failure(context, attempt)
+    )
     if failure is not None:
         return after_failure(pipeline, prepare, failure, context)
-    return _with_pods(pipeline, prepare, attempt, context)
+    return _with_pods(pipeline, prepare, attempt, context).waking(prepare_gives_up_at(context, attempt))
 
 
 def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pipeline:

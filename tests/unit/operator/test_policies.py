@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from alignment_api.v1alpha1.run_policy import RunPolicy
 from alignment_operator.planning.policies.stall import patience_with
 
 from .manifests import EPOCH
-from .scene import next_gang, one_stage_spec, started
+from .scene import Scene, next_gang, one_stage_spec, started
 
 
 class TestBudgets:
@@ -123,6 +124,16 @@ class TestAvoidedNodes:
         scene.end("-sft-", 137)
         next_gang(scene)
         assert scene.status.node_failures is None
+
+
+def test_a_prepare_that_hangs_is_given_up() -> None:
+    scene = Scene({**one_stage_spec(), "runPolicy": {"progressDeadlines": {"preparingSeconds": 600}}})
+    scene.reconcile()
+    scene.run_pods()
+    assert scene.reconcile().wake_at == EPOCH + timedelta(seconds=600)
+    scene.cluster.pass_time(600)
+    assert len(scene.reconcile().delete) == 1
+    assert scene.status.failures == {"stalled": 1}
 
 
 @pytest.mark.parametrize(

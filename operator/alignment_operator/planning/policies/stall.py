@@ -62,6 +62,23 @@ def gives_up_at(context: Context, stage: StageStatus, attempt: Attempt) -> datet
     return max(started, context.observed.asking_since) + seconds
 
 
+def prepare_gives_up_at(context: Context, attempt: Attempt) -> datetime | None:
+    """When Prepare will have run too long; None for never, or while it does not run."""
+    seconds = context.spec.run_policy.progress_deadlines.preparing_seconds
+    started = _last_start(attempt)
+    return None if seconds is None or started is None else started + timedelta(seconds=seconds)
+
+
+def prepare_stall_failure(context: Context, attempt: Attempt) -> Failure | None:
+    """The failure of a Prepare that was given up."""
+    deadline = prepare_gives_up_at(context, attempt)
+    if deadline is None or context.now < deadline:
+        return None
+    seconds = context.spec.run_policy.progress_deadlines.preparing_seconds
+    text = f"Prepare was not done after {seconds} s (runPolicy.progressDeadlines.preparingSeconds): see its Pod's log"
+    return Failure(Reason.NO_PROGRESS, text)
+
+
 def stall_failure(context: Context, stage: StageStatus, attempt: Attempt) -> Failure | None:
     """The failure of a gang that was given up; None for one that gets on."""
     deadline = gives_up_at(context, stage, attempt)
