@@ -14,6 +14,7 @@ from .cluster.applier import Applier
 from .cluster.client import Client, load_configuration
 from .cluster.events import EventWriter
 from .cluster.lister import Lister
+from .cluster.queues import Queues
 from .cluster.references import References
 from .cluster.relister import Relister
 from .cluster.status_writer import StatusWriter
@@ -69,7 +70,7 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
     client = Client(await load_configuration(), metrics.request_ended)
     relister = Relister(Lister(client), store, settings.namespaces, queue.add, metrics)
     adapters = ClusterAdapters(
-        Applier(client, store), StatusWriter(client, store), EventWriter(client), References(client)
+        Applier(client, store), StatusWriter(client, store), EventWriter(client), References(client), Queues(client)
     )
     reconciler = Reconciler(store, progress, adapters, settings.planning, metrics, _now)
     poller = Poller(store, progress, queue.add, metrics, _now)

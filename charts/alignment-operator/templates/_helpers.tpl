@@ -45,7 +45,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "alignment-operator.rules" -}}
 - apiGroups: [alignment.dev]
   resources: [alignmentjobs]
-  verbs: [get, list, watch]
+  # delete: runPolicy.ttlSecondsAfterFinished
+  verbs: [get, list, watch, delete]
 - apiGroups: [alignment.dev]
   resources: [alignmentjobs/status]
   verbs: [patch]
@@ -62,11 +63,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list, watch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, patch]
+  verbs: [create, patch, delete]
 # get: a dataset's ConfigMap is looked for before Prepare starts.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 # get: so is the workspace's claim.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
@@ -74,4 +75,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+# scheduling.podGroup, for the scheduler plugins and Volcano.
+- apiGroups: [scheduling.x-k8s.io, scheduling.volcano.sh]
+  resources: [podgroups]
+  verbs: [create, patch]
+# scheduling.queueName: why Kueue has not admitted a gang.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
 {{- end }}

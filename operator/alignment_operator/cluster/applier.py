@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..exceptions import NotFoundError
+from ..exceptions import NotFoundError, RejectedError
 from ..planning.actions import ObjectKey
 from .client import APPLY, Client
-from .resources import WATCHED, resource_of, resource_of_manifest
+from .resources import POD_GROUPS, WATCHED, resource_of, resource_of_manifest
 from .store import Key, Store
 
 FIELD_MANAGER: Final = "alignment-operator"
@@ -29,14 +29,23 @@ class Applier:
         """
         resource = resource_of_manifest(manifest)
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        answer = await self._client.request(
-            "PATCH",
-            resource.path(namespace, name),
-            doing=f"create {resource.kind} {namespace}/{name}",
-            query=FORCE,
-            body=manifest,
-            content_type=APPLY,
-        )
+        try:
+            answer = await self._client.request(
+                "PATCH",
+                resource.path(namespace, name),
+                doing=f"create {resource.kind} {namespace}/{name}",
+                query=FORCE,
+                body=manifest,
+                content_type=APPLY,
+            )
+        except NotFoundError as error:
+            if resource not in POD_GROUPS:
+                raise
+            raise RejectedError(
+                f"{error}: scheduling.podGroup asks for a PodGroup of {resource.api_version}, which this cluster does "
+                "not know: install that scheduler with its CustomResourceDefinitions, or leave scheduling.podGroup out",
+                error.reason,
+            ) from error
         if resource in WATCHED:
             self._store.put(resource, answer)
 

@@ -20,6 +20,7 @@ from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobSpec, Alignm
 
 from ..cluster.applier import Applier
 from ..cluster.events import EventWriter
+from ..cluster.queues import Queues
 from ..cluster.references import Missing, References
 from ..cluster.status_writer import StatusWriter
 from ..cluster.store import Key, Store, uid_of
@@ -49,6 +50,7 @@ class ClusterAdapters:
     status: StatusWriter
     events: EventWriter
     references: References
+    queues: Queues
 
 
 class Reconciler:
@@ -122,6 +124,7 @@ class Reconciler:
             missing=() if jobs or _is_past_prepare(manifest) else await self._missing(manifest),
             progress=self._progress.of(uid),
             asking_since=self._asking_since,
+            queue_messages=await self._cluster.queues.messages(manifest["metadata"]["namespace"], jobs),
         )
 
     async def _missing(self, manifest: Manifest) -> tuple[Missing, ...]:
