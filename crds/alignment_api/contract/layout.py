@@ -48,6 +48,16 @@ class AttemptLayout:
         return self.root / "resolved.json"
 
     @property
+    def building(self) -> Path:
+        """The model that is being exported; once complete it becomes the stage's."""
+        return self.root / "model"
+
+    @property
+    def resharded(self) -> Path:
+        """A checkpoint of a gang of another size, converted for this attempt; removed once it is loaded."""
+        return self.root / "resharded"
+
+    @property
     def evidence(self) -> Path:
         """Tail of the output and stacks of a failed attempt."""
         return self.root / "evidence"

@@ -18,6 +18,11 @@ class SecretKeyReference(ApiModel):
 
 RepositoryName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[-A-Za-z0-9_.]+(/[-A-Za-z0-9_.]+)?$")]
 Revision = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[-A-Za-z0-9_./]+$")]
+TRUST_REMOTE_CODE = Field(
+    default=False,
+    description="Run the Python code that the model brings (`auto_map` in its config.json), in Prepare and in gangs. "
+    "Only where the operator's administrator allows it (chart value `allowances.trustRemoteCode`).",
+)
 
 
 class HuggingFaceModel(ApiModel):
@@ -30,12 +35,14 @@ class HuggingFaceModel(ApiModel):
     token_secret_ref: SecretKeyReference | None = Field(
         default=None, description="Secret with a hub token, for gated or private repositories."
     )
+    trust_remote_code: bool = TRUST_REMOTE_CODE
 
 
-class VolumePath(ApiModel):
-    """A file or folder inside the workspace volume."""
+class VolumeModel(ApiModel):
+    """A model inside the workspace volume."""
 
     path: WorkspacePath = Field(description="Path relative to the root of the workspace volume.")
+    trust_remote_code: bool = TRUST_REMOTE_CODE
 
 
 class BaseModelSource(ApiModel):
@@ -44,7 +51,7 @@ class BaseModelSource(ApiModel):
     one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume")
 
     hugging_face: HuggingFaceModel | None = Field(default=None, description="A repository on the Hugging Face hub.")
-    volume: VolumePath | None = Field(
+    volume: VolumeModel | None = Field(
         default=None, description="A folder in the workspace, as written by `save_pretrained`."
     )
 
@@ -55,7 +62,7 @@ class ModelSource(ApiModel):
     one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume", "from_stage")
 
     hugging_face: HuggingFaceModel | None = Field(default=None, description="A repository on the Hugging Face hub.")
-    volume: VolumePath | None = Field(
+    volume: VolumeModel | None = Field(
         default=None, description="A folder in the workspace, as written by `save_pretrained`."
     )
     from_stage: StageName | None = Field(default=None, description="The model another stage of this job produces.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import INT32_MAX, ApiModel, CelRule, ObjectName, Quantity, ShortText
+from .base import INT32_MAX, ApiModel, CelRule, DnsLabel, ObjectName, Quantity, ShortText
 
 
 class AccessMode(StrEnum):
@@ -147,10 +147,67 @@ class LocalObjectReference(ApiModel):
 class ResourceClaim(ApiModel):
     """A dynamic resource allocation (DRA) claim of each Pod."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the claim within the Pod.")
+    name: DnsLabel = Field(description="Name of the claim within the Pod.")
     resource_claim_template_name: ObjectName = Field(description="ResourceClaimTemplate from which each Pod gets one.")
 
     list_map_key: ClassVar[str | None] = "name"
+
+
+AbsolutePath = Annotated[
+    str, Field(min_length=2, max_length=1024, pattern=r"^(/[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$")
+]
+"""An absolute path without ``.`` and ``..``, so that a path below a folder cannot lead out of it."""
+
+
+class HostPathVolume(ApiModel):
+    """A file or folder of the node."""
+
+    path: AbsolutePath = Field(description="Path on the node.")
+    type: Literal["Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"] | (
+        None
+    ) = Field(default=None, description="What must be there. Unset: anything.")
+
+
+class ConfigMapVolume(ApiModel):
+    """All keys of a ConfigMap as files."""
+
+    name: ObjectName = Field(description="Name of a ConfigMap in the job's namespace.")
+
+
+class SecretVolume(ApiModel):
+    """All keys of a Secret as files."""
+
+    secret_name: ObjectName = Field(description="Name of a Secret in the job's namespace.")
+
+
+class EmptyDirVolume(ApiModel):
+    """Room on the node, for as long as the Pod lives."""
+
+    size_limit: Quantity | None = Field(default=None, description="Largest size. Unset: the node's.")
+
+
+class PodVolume(ApiModel):
+    """A further volume of the Pods and where it is mounted."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("host_path", "persistent_volume_claim", "config_map", "secret", "empty_dir")
+    list_map_key: ClassVar[str | None] = "name"
+
+    name: Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="Name of the volume, unique within the list."
+    )
+    mount_path: AbsolutePath = Field(description="Where the container finds it; nowhere the operator mounts something.")
+    read_only: bool = Field(default=False, description="Whether it cannot be written to.")
+    host_path: HostPathVolume | None = Field(
+        default=None,
+        description="A file or folder of the node. Only below paths that the operator's administrator allows (chart "
+        "value `allowances.hostPaths`).",
+    )
+    persistent_volume_claim: PersistentVolumeClaimReference | None = Field(
+        default=None, description="A further claim, such as one with datasets."
+    )
+    config_map: ConfigMapVolume | None = Field(default=None, description="A ConfigMap.")
+    secret: SecretVolume | None = Field(default=None, description="A Secret.")
+    empty_dir: EmptyDirVolume | None = Field(default=None, description="Room that goes with the Pod.")
 
 
 LabelKey = Annotated[str, Field(max_length=317)]
@@ -160,7 +217,7 @@ Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], 
 
 
 class PodTemplate(ApiModel):
-    """Where and how the Pods run. The security context, volumes and command are the operator's."""
+    """Where and how the Pods run. The security context and command are the operator's."""
 
     labels: Labels | None = Field(default=None, description="Labels added to the Pods.")
     annotations: Annotations | None = Field(default=None, description="Annotations added to the Pods.")
@@ -180,6 +237,24 @@ class PodTemplate(ApiModel):
     )
     priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the Pods.")
     scheduler_name: ObjectName | None = Field(default=None, description="Scheduler. Unset: the cluster's default.")
+    volumes: Annotated[list[PodVolume], Field(max_length=16)] | None = Field(
+        default=None, description="Further volumes."
+    )
+    service_account_name: ObjectName | None = Field(
+        default=None,
+        description="ServiceAccount of the Pods, in the job's namespace; its token is never mounted. Only one that the "
+        "operator's administrator allows (chart value `allowances.serviceAccounts`). Unset: `default`.",
+    )
+    host_network: bool = Field(
+        default=False,
+        description="Use the node's network, as RDMA may need; a node then runs one Pod of gangs at a time. Only "
+        "where the operator's administrator allows it (chart value `allowances.hostNetwork`).",
+    )
+    privileged: bool = Field(
+        default=False,
+        description="Run the container privileged, for devices without a device plugin. Only where the operator's "
+        "administrator allows it (chart value `allowances.privileged`).",
+    )
 
 
 class Runtime(ApiModel):

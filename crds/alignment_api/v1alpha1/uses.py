@@ -1,4 +1,4 @@
-"""What a stage names outside of itself: models, ConfigMaps and Secrets, each with its path below the stage.
+"""What a job names outside of itself: models, ConfigMaps, Secrets and Pod templates, each with its path.
 
 The one list from which validation, the operator's Pods and Prepare's downloads are made: a member that can name a
 model is added here and nowhere else.
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from .alignment_job import Stage
+from .alignment_job import AlignmentJobSpec, Stage
 from .dataset import field_below
 from .model import ModelSource, SecretKeyReference
+from .runtime import PodTemplate
 
 
 class ModelKind(Enum):
@@ -51,6 +52,15 @@ class ConfigMapUse(NamedTuple):
     key: str
     name_field: str
     key_field: str
+
+
+def pod_templates(spec: AlignmentJobSpec) -> Iterator[tuple[str, PodTemplate]]:
+    """Every Pod template of the job, with its path in the manifest."""
+    yield "spec.prepare.podTemplate", spec.prepare.pod_template
+    yield "spec.runtime.podTemplate", spec.runtime.pod_template
+    for index, stage in enumerate(spec.stages):
+        if stage.runtime is not None:
+            yield f"spec.stages[{index}].runtime.podTemplate", stage.runtime.pod_template
 
 
 def models(stage: Stage) -> Iterator[ModelUse]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...contract.summary import Problem
 from ..alignment_job import AlignmentJobSpec
-from . import data, guard, online, references, resources, rewards
+from . import data, guard, online, references, resources, rewards, volumes
 
 __all__ = ["validate_spec"]
 
@@ -16,5 +16,7 @@ __all__ = ["validate_spec"]
 def validate_spec(spec: AlignmentJobSpec) -> list[Problem]:
     """All problems of ``spec``, in the order of the manifest's fields; an empty list when there is none."""
     return [
-        problem for module in (resources, online, rewards, guard, references, data) for problem in module.problems(spec)
+        problem
+        for module in (resources, volumes, online, rewards, guard, references, data)
+        for problem in module.problems(spec)
     ]
