@@ -33,9 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--only", choices=list(images.SOURCES), help="build this one only")
     command.add_argument("--prune", action="store_true", help="remove older images afterwards")
     command = commands.add_parser("node", help="a node's power, cable, programs")
-    command.add_argument("action", choices=["kill", "start", "disconnect", "connect", "exec", "fake-gpus"])
+    command.add_argument("action", choices=["kill", "start", "disconnect", "connect", "restart", "exec", "fake-gpus"])
     command.add_argument("number", type=int)
-    command.add_argument("rest", nargs=argparse.REMAINDER, help="exec: the program; fake-gpus: how many")
+    command.add_argument("rest", nargs=argparse.REMAINDER, help="exec, restart: the program; fake-gpus: how many")
     command = commands.add_parser("component", help="restart a component of the control plane")
     command.add_argument("action", choices=["restart"])
     command.add_argument("name", choices=control_plane.COMPONENTS)
@@ -63,6 +63,8 @@ def _node(arguments: argparse.Namespace) -> int:
             cluster.start_node(number)
         case "disconnect" | "connect":
             network.set_connected(number, arguments.action == "connect")
+        case "restart":
+            node.restart_program(number, arguments.rest[0])
         case "fake-gpus":
             cluster.set_fake_gpus(number, int(arguments.rest[0]))
         case "exec":

@@ -87,6 +87,7 @@ def _start(nodes: int) -> None:
     shutil.rmtree(LOGS, ignore_errors=True)
     for directory in (STATE, LOGS, VOLUMES):
         directory.mkdir(parents=True)
+    volumes.mount_small()
     pause = images.pause_image()
     with step(f"cluster with {nodes} node(s)"):
         network.create()
@@ -168,6 +169,7 @@ def _down() -> None:
         if not cgroups.remove(node_name(number)):
             raise ClusterError(f"processes are left in the control group of {node_name(number)}")
         network.unplug(number)
+    volumes.unmount_small()
     for directory in (STATE, VOLUMES):
         if directory.exists():
             shutil.rmtree(directory)

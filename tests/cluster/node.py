@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from .shell import ClusterError, wait_until
 from .tools import tool
 
 API_READY = STATE / "api-ready"  # the kubelets start when this file appears
+PROGRAMS = ("containerd", "kubelet", "kube-proxy")
 _SOCKET = "/run/containerd/containerd.sock"
 
 
@@ -218,6 +220,30 @@ def kill(number: int) -> None:
     network.unplug(number)
     if (node_state(number) / "node.json").exists():
         cgroups.create(node_name(number))
+
+
+def restart_program(number: int, program: str) -> None:
+    """Kill one of a node's daemons; the node starts it again a second later, and containers go on meanwhile."""
+    if program not in PROGRAMS:
+        raise ClusterError(f"no program {program!r} on nodes: choose from {', '.join(PROGRAMS)}")
+    node_pid = processes.pid_of(node_name(number))
+    if not node_pid:
+        raise ClusterError(f"{node_name(number)} is off")
+    inside = os.readlink(f"/proc/{node_pid}/ns/pid_for_children")
+    found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _runs(pid, program, inside)]
+    if not found:
+        raise ClusterError(f"{program} does not run on {node_name(number)}")
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _runs(pid: int, program: str, namespace: str) -> bool:
+    """Return whether a process is a node's own instance of a program; those in containers are in other namespaces."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(command[0].decode()).name == program and os.readlink(f"/proc/{pid}/ns/pid") == namespace
+    except OSError:
+        return False
 
 
 def enter(number: int) -> list[str]:
