@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 from . import processes
 from .base_image import build_base
@@ -17,16 +18,22 @@ SOURCES = {"operator": "operator", "trainer": "trainer_image"}
 _CURRENT = IMAGES / "current.json"
 
 
+def program_image(program: Path, user: str) -> str:
+    """Make the image of one static program, to be run as ``user`` (``uid:gid``); return its name, tagged by content."""
+    name = program.name
+    image = f"localhost/alignment-{name}:{hashlib.sha256(program.read_bytes()).hexdigest()[:12]}"
+    with locked(IMAGES / f"{name}.lock", f"the image of {name}"):
+        if image not in image_names():
+            container = buildah("from", "scratch")
+            buildah("copy", container, program, f"/{name}")
+            buildah("config", "--entrypoint", f'["/{name}"]', "--user", user, container)
+            buildah("commit", "-q", "--rm", container, image)
+    return image
+
+
 def pause_image() -> str:
     """Make the image of the process that holds a Pod's namespaces; return its name."""
-    program = tool("pause")
-    image = f"localhost/alignment-pause:{hashlib.sha256(program.read_bytes()).hexdigest()[:12]}"
-    if image not in image_names():
-        container = buildah("from", "scratch")
-        buildah("copy", container, program, "/pause")
-        buildah("config", "--entrypoint", '["/pause"]', "--user", "65535:65535", container)
-        buildah("commit", "-q", "--rm", container, image)
-    return image
+    return program_image(tool("pause"), "65535:65535")
 
 
 def build_image(kind: str, base: str) -> str:

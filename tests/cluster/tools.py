@@ -52,6 +52,7 @@ MODULES = {
             f" -X {_VERSION_PACKAGE}.gitMinor={KUBERNETES_VERSION.split('.')[1]}",
         ),
         Module("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), {}),
+        Module("kueue", ("sigs.k8s.io/kueue/cmd/kueue",), {}),
         Module("s3", ("github.com/versity/versitygw/cmd/versitygw",), {}),  # the store that datasets are read from
     )
 }

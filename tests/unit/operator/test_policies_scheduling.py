@@ -55,6 +55,14 @@ class TestPlacement:
         decided = scene.reconcile()
         assert (decided.delete, decided.wake_at) == ((), None)
 
+    def test_waiting_without_any_node_does_not_count(self) -> None:
+        scene = self.half_placed(scheduling={"placementDeadlineSeconds": 60})
+        scene.cluster.pass_time(6000)
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp(scene.cluster.now)}
+        scene.cluster.pods[scene.job_of("-sft-") + "-0-x"]["status"]["conditions"] = [scheduled]
+        decided = scene.reconcile()
+        assert (decided.delete, decided.wake_at) == ((), scene.cluster.now + timedelta(seconds=60))
+
     def test_an_elastic_gang_goes_on_with_what_there_is_and_grows_back(self) -> None:
         spec = one_stage_spec()
         spec["runtime"] = {"nodes": 2, "minNodes": 1}

@@ -21,11 +21,9 @@ def placement_ends_at(context: Context, attempt: Attempt) -> datetime | None:
     placed = [pod for pod in attempt.pods if _has_node(pod)]
     if not placed or len(placed) == len(attempt.pods) == attempt.size:
         return None
-    created = [text for pod in attempt.pods if (text := pod["metadata"].get("creationTimestamp"))]
-    if not created:
-        return None
     patience = timedelta(seconds=context.spec.scheduling.placement_deadline_seconds)
-    return min(map(datetime.fromisoformat, created)) + patience
+    held_since = [time for pod in placed if (time := _placed_at(pod)) is not None]
+    return min(held_since) + patience if held_since else None
 
 
 def placement_failure(context: Context, attempt: Attempt) -> Failure | None:
@@ -41,6 +39,15 @@ def placement_failure(context: Context, attempt: Attempt) -> Failure | None:
         f"(scheduling.placementDeadlineSeconds): all are released, so that others can use the nodes meanwhile",
         placed=placed,
     )
+
+
+def _placed_at(pod: Manifest) -> datetime | None:
+    """When the Pod got its node; however long it had waited before, it held nothing."""
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "True":
+            return datetime.fromisoformat(condition["lastTransitionTime"])
+    created = pod["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(created) if created else None
 
 
 def _has_node(pod: Manifest) -> bool:

@@ -1,0 +1,124 @@
+"""Kueue on the test cluster: a real one, built from its Go module and installed by the chart in it.
+
+While it is installed, its webhooks are asked about every Job of the cluster; `uninstall` takes it out of the way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from . import cluster, images
+from .kubectl import Kubectl, Object
+from .layout import HERE
+from .shell import ClusterError, output, step, wait_until
+from .tools import build_module, tool
+
+MODULE: Final = "kueue"
+NAMESPACE: Final = "kueue-system"
+CLUSTER_QUEUE: Final = "gangs"
+_VERSION: Final = "kueue.x-k8s.io/v1beta2"
+_FLAVOR: Final = "machine"
+_WEBHOOKS: Final = (
+    "mutatingwebhookconfigurations/kueue-mutating-webhook-configuration",
+    "validatingwebhookconfigurations/kueue-validating-webhook-configuration",
+)
+_CONFIGURATION: Final = {
+    "apiVersion": "config.kueue.x-k8s.io/v1beta2",
+    "kind": "Configuration",
+    "health": {"healthProbeBindAddress": ":8081"},
+    "metrics": {"bindAddress": ":8443"},
+    "webhook": {"port": 9443},
+    "leaderElection": {"leaderElect": False},
+    "integrations": {"frameworks": ["batch/job"]},
+}
+
+
+def install(kubectl: Kubectl) -> None:
+    """Build Kueue unless that was done, bring it to the nodes, install it, and wait until its webhooks answer."""
+    program = build_module(MODULE) / "kueue"
+    image = images.program_image(program, "65532:65532")
+    for number in cluster.running_nodes():
+        images.load(number, (image,))
+    with step("Kueue"), tempfile.NamedTemporaryFile("w", suffix=".json") as values:
+        json.dump(_values(image), values)
+        values.flush()
+        output(
+            [tool("helm"), "upgrade", "--install", "kueue", _chart(), "--namespace", NAMESPACE, "--create-namespace",
+             "--values", values.name],
+            env={**os.environ, "KUBECONFIG": str(kubectl.kubeconfig)},
+        )  # fmt: skip
+        wait_until("Kueue's webhooks answer", lambda: _accepts(kubectl, _flavor()), 120, interval=0.5)
+
+
+def uninstall(kubectl: Kubectl) -> None:
+    """Let nothing of Kueue act any more; its definitions and what is left of queues stay until the cluster ends."""
+    kubectl.run("delete", "--ignore-not-found", *_WEBHOOKS)
+    kubectl.run("delete", "deployment", "--all", "--wait=false", namespace=NAMESPACE)
+
+
+def create_queue(kubectl: Kubectl, namespace: str, name: str, *, pods: int, priorities: Mapping[str, int]) -> None:
+    """A LocalQueue with a quota of so many Pods at once, in which an urgent gang preempts others.
+
+    Args:
+        priorities: WorkloadPriorityClasses by name.
+    """
+    quota = {"name": "pods", "nominalQuota": pods}
+    queue = _object("ClusterQueue", CLUSTER_QUEUE)
+    queue["spec"] = {
+        "namespaceSelector": {},
+        "preemption": {"withinClusterQueue": "LowerPriority"},
+        "resourceGroups": [{"coveredResources": ["pods"], "flavors": [{"name": _FLAVOR, "resources": [quota]}]}],
+    }
+    local = _object("LocalQueue", name)
+    local["metadata"]["namespace"] = namespace
+    local["spec"] = {"clusterQueue": CLUSTER_QUEUE}
+    classes = [_object("WorkloadPriorityClass", name) | {"value": value} for name, value in priorities.items()]
+    kubectl.apply(_flavor(), *classes, queue, local)
+
+
+def workloads(kubectl: Kubectl, namespace: str) -> list[Object]:
+    """The Workloads of a namespace."""
+    return kubectl.items("workloads.kueue.x-k8s.io", namespace=namespace)
+
+
+def _chart() -> Path:
+    """The chart in the module's own folder of the module cache."""
+    source = HERE / "tools" / MODULE
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kueue"]
+    listed = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True)
+    return Path(listed.stdout.strip()) / "charts" / "kueue"
+
+
+def _values(image: str) -> dict[str, Any]:
+    repository, _, tag = image.rpartition(":")
+    manager = {
+        "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+    }
+    return {
+        # The chart takes the period from initialDelaySeconds as well.
+        "controllerManager": {"manager": manager, "readinessProbe": {"initialDelaySeconds": 1}},
+        "managerConfig": {"controllerManagerConfigYaml": json.dumps(_CONFIGURATION)},
+    }
+
+
+def _object(kind: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": _VERSION, "kind": kind, "metadata": {"name": name}}
+
+
+def _flavor() -> dict[str, Any]:
+    return _object("ResourceFlavor", _FLAVOR) | {"spec": {}}
+
+
+def _accepts(kubectl: Kubectl, document: Object) -> bool:
+    try:
+        kubectl.apply(document)
+    except ClusterError:
+        return False
+    return True
