@@ -51,6 +51,7 @@ class Reason(StrEnum):
     MISSING_CONFIG_MAP = "MissingConfigMap"
     MISSING_CLAIM = "MissingClaim"
     POD_REJECTED = "PodRejected"
+    NOT_ALLOWED = "NotAllowed"
     # why an attempt or job ended
     DATA_ERROR = "DataError"
     CONFIGURATION_ERROR = "ConfigurationError"

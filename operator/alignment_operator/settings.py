@@ -6,10 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from alignment_api.v1alpha1.base import ApiModel
 
 from .exceptions import SettingsError
-from .planning.observed import Settings
+from .planning.allowances import Allowances
+from .planning.observed import GangTraffic, Settings
+
+Model = TypeVar("Model", bound=ApiModel)
 
 
 class LogFormat(StrEnum):
@@ -48,7 +55,7 @@ def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
 
     Args:
         environment: TRAINER_IMAGE (required), IMAGE_PULL_POLICY, STATUS_INTERVAL_SECONDS, WATCH_NAMESPACES
-            (separated by commas), HTTP_PORT, LOG_LEVEL, LOG_FORMAT.
+            (separated by commas), HTTP_PORT, LOG_LEVEL, LOG_FORMAT; ALLOWANCES and GANG_TRAFFIC (both JSON).
 
     Raises:
         SettingsError: names the variable, its value and what it may be.
@@ -68,12 +75,24 @@ def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
             trainer_image=image,
             image_pull_policy=_choice(environment, "IMAGE_PULL_POLICY", "IfNotPresent", PULL_POLICIES),
             status_interval_seconds=_number(environment, "STATUS_INTERVAL_SECONDS", "15", 0, 3600),
+            allowances=_model(environment, "ALLOWANCES", Allowances),
+            gang_traffic=_model(environment, "GANG_TRAFFIC", GangTraffic) if environment.get("GANG_TRAFFIC") else None,
         ),
         namespaces=namespaces,
         http_port=int(_number(environment, "HTTP_PORT", "8081", 0, 65535)),
         log_level=_choice(environment, "LOG_LEVEL", "INFO", LOG_LEVELS),
         log_format=LogFormat(_choice(environment, "LOG_FORMAT", LogFormat.JSON, tuple(LogFormat))),
     )
+
+
+def _model(environment: Mapping[str, str], name: str, model: type[Model]) -> Model:
+    text = environment.get(name) or "{}"
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        field = ".".join(map(str, wrong["loc"]))
+        raise SettingsError(f"{name} is {text!r}; {f'{field}: ' if field else ''}{wrong['msg']}") from error
 
 
 def _choice(environment: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:

@@ -163,9 +163,9 @@ class HostPathVolume(ApiModel):
     """A file or folder of the node."""
 
     path: AbsolutePath = Field(description="Path on the node.")
-    type: Literal["Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"] | (
-        None
-    ) = Field(default=None, description="What must be there. Unset: anything.")
+    type: Literal["Directory", "File", "Socket", "CharDevice", "BlockDevice"] | None = Field(
+        default=None, description="What must be there. Unset: anything."
+    )
 
 
 class ConfigMapVolume(ApiModel):

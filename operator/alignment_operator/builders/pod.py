@@ -12,6 +12,7 @@ from alignment_api.v1alpha1.runtime import PodTemplate, Resources, Toleration
 
 from ..planning.observed import Settings
 from .run_config import build_run_config
+from .user_volumes import user_volumes
 from .workspace_claim import claim_of
 
 _USER: Final = 1000
@@ -58,9 +59,12 @@ class PodParts:
 def build_pod_template(
     job: JobReference, spec: AlignmentJobSpec, parts: PodParts, settings: Settings
 ) -> dict[str, Any]:
-    """A Pod template that the restricted Pod security profile admits (but for IPC_LOCK, where asked for)."""
+    """A Pod template that the restricted Pod security profile admits, but for what the job asks for beyond it.
+
+    That is IPC_LOCK, which is the namespace's to allow, and what `planning.allowances` lists.
+    """
     template = parts.template
-    volumes = [*_standard_volumes(job, spec), *parts.volumes]
+    volumes = [*_standard_volumes(job, spec), *parts.volumes, *user_volumes(template)]
     container: dict[str, Any] = {
         "name": labels.CONTAINER,
         "image": parts.image,
@@ -69,13 +73,14 @@ def build_pod_template(
         # The root file system is read-only; libraries that keep caches at home find /tmp.
         "env": _environment({"name": "HOME", "value": "/tmp"}, *_user_environment(template), *parts.environment),  # noqa: S108
         "resources": _resources(parts.resources, template),
-        "securityContext": _container_security(parts.ipc_lock),
+        "securityContext": _container_security(parts.ipc_lock, template.privileged),
         "terminationMessagePolicy": "File",
         "volumeMounts": [mount for _, mount in volumes],
         **parts.container,
     }
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
+        # Whatever the service account: training needs no API server, and user code runs beside it.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": parts.grace_seconds,
@@ -91,6 +96,7 @@ def build_pod_template(
         "volumes": [volume for volume, _ in volumes],
         "tolerations": _tolerations(template.tolerations or []),
         **_placement(template),
+        **_identity_and_network(template),
         **parts.pod,
     }
     metadata: dict[str, Any] = {"labels": {**(template.labels or {}), **parts.labels}}
@@ -115,7 +121,19 @@ def _standard_volumes(job: JobReference, spec: AlignmentJobSpec) -> list[tuple[d
     ]
 
 
-def _container_security(ipc_lock: bool) -> dict[str, Any]:
+def _identity_and_network(template: PodTemplate) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if template.service_account_name:
+        fields["serviceAccountName"] = template.service_account_name
+    if template.host_network:
+        # Else names would be looked up as the node does, which knows none of the cluster.
+        fields |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+    return fields
+
+
+def _container_security(ipc_lock: bool, privileged: bool) -> dict[str, Any]:
+    if privileged:  # holds every capability and may escalate: the API server refuses to have it said otherwise
+        return {"privileged": True, "readOnlyRootFilesystem": True}
     capabilities: dict[str, Any] = {"drop": ["ALL"]}
     if ipc_lock:
         capabilities["add"] = ["IPC_LOCK"]

@@ -12,6 +12,7 @@ from alignment_api.v1alpha1.validation import validate_spec
 
 from ..builders.metadata import MAX_LABEL_LENGTH
 from ..status.text import bounded
+from .allowances import Allowances, forbidden
 from .observed import Manifest
 
 _MAX_PROBLEM: Final = 1024
@@ -20,7 +21,7 @@ _KEY: Final = "[key]"
 """Last part of a pydantic error location that means a map's key, not its value."""
 
 
-def read_spec(job: Manifest) -> tuple[AlignmentJobSpec | None, list[Problem]]:
+def read_spec(job: Manifest, allowances: Allowances) -> tuple[AlignmentJobSpec | None, list[Problem]]:
     """The specification of ``job``, and all that is wrong with it; None when it cannot even be read."""
     try:
         spec = AlignmentJobSpec.model_validate(job.get("spec"))
@@ -29,7 +30,7 @@ def read_spec(job: Manifest) -> tuple[AlignmentJobSpec | None, list[Problem]]:
             _problem(details["loc"], details["msg"])
             for details in error.errors(include_url=False, include_context=False, include_input=False)
         ]
-    return spec, [*_name_problems(job), *validate_spec(spec)]
+    return spec, [*_name_problems(job), *validate_spec(spec), *forbidden(spec, allowances)]
 
 
 def _name_problems(job: Manifest) -> list[Problem]:

@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from alignment_api.contract import Progress
+from alignment_api.v1alpha1.base import ApiModel
+
+from .allowances import Allowances
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON, as the API server returns it."""
@@ -27,13 +30,33 @@ class GangProgress:
     changed_at: datetime
 
 
+class GangTraffic(ApiModel):
+    """Whom the NetworkPolicies of gangs let in beside the gang itself.
+
+    Attributes:
+        operator_namespace: the operator's own namespace.
+        operator_labels: labels of the operator's Pods.
+        scrapers: who else may read progress and metrics, as peers of a NetworkPolicy.
+    """
+
+    operator_namespace: str
+    operator_labels: dict[str, str]
+    scrapers: tuple[dict[str, Any], ...] = ()
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What the administrator sets when installing the operator."""
+    """What the administrator sets when installing the operator.
+
+    Attributes:
+        gang_traffic: whom gangs let in; None makes no NetworkPolicies.
+    """
 
     trainer_image: str
     image_pull_policy: str = "IfNotPresent"
     status_interval_seconds: float = 15.0
+    allowances: Allowances = field(default_factory=Allowances)
+    gang_traffic: GangTraffic | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -
     if "deletionTimestamp" in job["metadata"]:
         return Plan()
     stored = AlignmentJobStatus.model_validate(job.get("status") or {})
-    spec, problems = read_spec(job)
+    spec, problems = read_spec(job, settings.allowances)
     generation = int(job["metadata"].get("generation", 0))
     if problems and not holds(stored.conditions, ConditionType.ACCEPTED):
         return _refused(stored, problems, generation, now)

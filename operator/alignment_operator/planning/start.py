@@ -17,6 +17,7 @@ from ..builders.rendezvous_service import build_rendezvous_service
 from ..builders.run_config import build_run_config
 from ..builders.workspace_claim import build_workspace_claim
 from ..status.runs import Run, changed, is_live, is_terminal, started, waiting
+from .allowances import forbidden_to_prepare, forbidden_to_stage
 from .attempts import PREPARE
 from .context import Context
 from .observed import Manifest
@@ -41,6 +42,9 @@ def _start_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
     prepare = pipeline.prepare
     if is_live(prepare):
         return pipeline
+    not_allowed = forbidden_to_prepare(context.spec, context.settings.allowances)
+    if not_allowed:
+        return pipeline.with_run(waiting(prepare, Reason.NOT_ALLOWED, "\n".join(map(str, not_allowed))))
     missing = missing_references(context)
     if missing is not None:
         return pipeline.with_run(waiting(prepare, missing.reason, missing.message)).waking(missing.look_again)
@@ -83,6 +87,9 @@ def _start_or_explain(pipeline: Pipeline, stage: StageStatus, context: Context) 
     unmet = unmet_dependencies(pipeline, context.spec, stage.name)
     if unmet:
         return pipeline.with_run(waiting(stage, Reason.WAITING_FOR_STAGE, f"waits for {', '.join(unmet)}"))
+    not_allowed = forbidden_to_stage(context.spec, stage.name, context.settings.allowances)
+    if not_allowed:
+        return pipeline.with_run(waiting(stage, Reason.NOT_ALLOWED, "\n".join(map(str, not_allowed))))
     slots = context.spec.run_policy.max_parallel_stages
     holders = _slot_holders(pipeline, context, stage.name)
     if len(holders) >= slots:

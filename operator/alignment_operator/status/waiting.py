@@ -18,6 +18,7 @@ NEEDS_A_PERSON: Final = frozenset(
         Reason.MISSING_CONFIG_MAP,
         Reason.MISSING_CLAIM,
         Reason.POD_REJECTED,
+        Reason.NOT_ALLOWED,
     }
 )
 """Reasons to wait that do not go away by themselves. Unschedulable may: other jobs end and clusters grow."""

@@ -21,9 +21,10 @@ class Scene:
     def __init__(self, spec: dict[str, Any] | None = None) -> None:
         self.cluster = SimulatedCluster(alignment_job(spec))
         self.extra: dict[str, Any] = {}
+        self.settings = SETTINGS
 
     def decide(self) -> Plan:
-        return plan(self.cluster.job, self.cluster.observe(**self.extra), SETTINGS, self.cluster.now)
+        return plan(self.cluster.job, self.cluster.observe(**self.extra), self.settings, self.cluster.now)
 
     def reconcile(self) -> Plan:
         decided = self.decide()

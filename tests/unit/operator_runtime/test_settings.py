@@ -10,6 +10,7 @@ import pytest
 
 from alignment_operator.exceptions import SettingsError
 from alignment_operator.logs import JOB, JsonFormatter
+from alignment_operator.planning.allowances import Allowances, AllowedHostPath
 from alignment_operator.settings import LogFormat, settings_from
 
 
@@ -20,6 +21,8 @@ def test_defaults() -> None:
     assert settings.namespaces == ()
     assert settings.http_port == 8081
     assert settings.log_format is LogFormat.JSON
+    assert settings.planning.allowances == Allowances()
+    assert settings.planning.gang_traffic is None
 
 
 def test_namespaces_are_a_list() -> None:
@@ -38,12 +41,25 @@ def test_namespaces_are_a_list() -> None:
         ("WATCH_NAMESPACES", "Team_A"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
+        ("ALLOWANCES", "{"),
+        ("ALLOWANCES", '{"hostNetworks": true}'),
+        ("ALLOWANCES", '{"hostPaths": [{"path": "mnt"}]}'),
+        ("GANG_TRAFFIC", '{"operatorNamespace": "alignment-system"}'),
     ],
 )
 def test_what_is_wrong_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as error:
         settings_from({"TRAINER_IMAGE": "x", name: value})
     assert value.strip() in str(error.value)
+
+
+def test_what_the_administrator_allows() -> None:
+    text = '{"hostNetwork": true, "hostPaths": [{"path": "/mnt/models"}], "serviceAccounts": ["trainer"]}'
+    allowances = settings_from({"TRAINER_IMAGE": "x", "ALLOWANCES": text}).planning.allowances
+    assert allowances.host_network
+    assert allowances.host_paths == (AllowedHostPath(path="/mnt/models", writable=False),)
+    assert allowances.service_accounts == ("trainer",)
+    assert not allowances.privileged
 
 
 def test_a_log_line_is_one_line() -> None:
