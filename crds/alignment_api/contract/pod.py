@@ -29,6 +29,15 @@ CONFIG_FILE: Final = Path("/etc/alignment/job.json")
 CONFIG_MAPS_MOUNT: Final = Path("/etc/alignment/config-maps")
 """ConfigMaps are mounted as ``<name>/<key>`` below this folder: datasets and reward functions."""
 
+SECRET_VARIABLE_PREFIX: Final = "ALIGNMENT_SECRET_"  # noqa: S105 - not a password
+"""How the names of environment variables begin that hold values of the user's Secrets."""
+
+POD_NAME_VARIABLE: Final = "ALIGNMENT_POD_NAME"
+NODE_NAME_VARIABLE: Final = "ALIGNMENT_NODE_NAME"
+
+GANG_GRACE_SECONDS: Final = 120
+"""Time of a gang's Pods from SIGTERM to SIGKILL: all ranks agree on a step and write a checkpoint in it."""
+
 PROGRESS_PORT: Final = 8080
 """The supervisor's HTTP port: /progress /history /metrics /healthz."""
 
@@ -56,4 +65,4 @@ def token_variable(reference: SecretKeyReference) -> str:
     One variable per (Secret, key), so that a model and a dataset may need different ones.
     """
     digest = hashlib.sha256(f"{reference.name}/{reference.key}".encode()).hexdigest()[:8]
-    return f"ALIGNMENT_SECRET_{digest.upper()}"
+    return f"{SECRET_VARIABLE_PREFIX}{digest.upper()}"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from alignment_api.contract import PROGRESS_PORT, AttemptShape, JobReference, shape_of, with_shape
+from alignment_api.contract import (
+    GANG_GRACE_SECONDS,
+    NODE_NAME_VARIABLE,
+    POD_NAME_VARIABLE,
+    PROGRESS_PORT,
+    AttemptShape,
+    JobReference,
+    shape_of,
+    with_shape,
+)
 from alignment_api.v1alpha1 import AlignmentJobSpec, Runtime, uses
 from alignment_api.v1alpha1.scheduling import Scheduling
 
@@ -16,8 +25,8 @@ from .metadata import gang_labels, gang_name, gang_selector, object_metadata, re
 from .pod import PodParts, build_pod_template
 from .pod_group import pod_group_membership
 
-_GRACE_SECONDS: Final = 120
-"""Time from SIGTERM to SIGKILL: all ranks agree on a step and write a checkpoint in it."""
+_OWN_NAMES: Final = ((POD_NAME_VARIABLE, "metadata.name"), (NODE_NAME_VARIABLE, "spec.nodeName"))
+"""What a Pod that fails notes of itself among the evidence."""
 
 _QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 _PRIORITY_LABEL: Final = "kueue.x-k8s.io/priority-class"
@@ -54,7 +63,10 @@ def build_gang_job(job: JobReference, spec: AlignmentJobSpec, gang: Gang, settin
         template=runtime.pod_template,
         image=runtime.image or settings.trainer_image,
         resources=runtime.resources,
-        environment=secret_variables(uses.service_secrets(stage)),
+        environment=[
+            *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}} for name, field in _OWN_NAMES),
+            *secret_variables(uses.service_secrets(stage)),
+        ],
         volumes=[*_shared_memory(runtime), *config_map_volumes(uses.code_config_maps(stage))],
         container={
             "ports": [{"name": "http", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
@@ -62,7 +74,7 @@ def build_gang_job(job: JobReference, spec: AlignmentJobSpec, gang: Gang, settin
         },
         pod=membership.pod | _gang_placement(job, gang, runtime),
         ipc_lock=runtime.communication.ipc_lock,
-        grace_seconds=_GRACE_SECONDS,
+        grace_seconds=GANG_GRACE_SECONDS,
     )
     return {
         "apiVersion": "batch/v1",
