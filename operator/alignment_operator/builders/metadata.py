@@ -42,6 +42,11 @@ def pod_group_name(job: JobReference, stage: str) -> str:
     return rendezvous_service_name(job, stage)
 
 
+def network_policy_name(job: JobReference) -> str:
+    """Name of the NetworkPolicy of a job's gangs."""
+    return _head(f"{job.name}-gangs") + "-" + _hash(job.uid, "network-policy")
+
+
 def rendezvous_host(job: JobReference, stage: str, attempt: int) -> str:
     """Host name of rank 0, as the other Pods of the gang resolve it."""
     return f"{gang_name(job, stage, attempt)}-0.{rendezvous_service_name(job, stage)}"

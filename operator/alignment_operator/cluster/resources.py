@@ -43,6 +43,8 @@ SERVICE: Final = Resource("", "v1", "Service", "services")
 CONFIG_MAP: Final = Resource("", "v1", "ConfigMap", "configmaps")
 CLAIM: Final = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENT: Final = Resource("", "v1", "Event", "events")
+NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+LEASE: Final = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 POD_GROUPS: Final = (
     Resource("scheduling.x-k8s.io", "v1alpha1", "PodGroup", "podgroups"),
     Resource("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups"),
@@ -52,7 +54,7 @@ WATCHED: Final = (ALIGNMENT_JOB, JOB, POD)
 
 _OWN: Final = (ALIGNMENT_JOB, JOB, POD, SERVICE, CONFIG_MAP, CLAIM, EVENT)
 _BY_KIND: Final = {resource.kind: resource for resource in _OWN}
-_BY_TYPE: Final = {(resource.api_version, resource.kind): resource for resource in (*_OWN, *POD_GROUPS)}
+_BY_TYPE: Final = {(resource.api_version, resource.kind): resource for resource in (*_OWN, NETWORK_POLICY, *POD_GROUPS)}
 
 
 def resource_of(kind: str) -> Resource:

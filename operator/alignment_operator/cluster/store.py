@@ -67,9 +67,13 @@ class View:
         """The object, or None when there is none as far as is known."""
         return self._objects.get(key)
 
-    def owned_by(self, uid: str) -> tuple[Manifest, ...]:
-        """The objects of the AlignmentJob with this uid, by name."""
-        return tuple(self._objects[key] for key in sorted(self._by_owner.get(uid, ())))
+    def owned_by(self, uid: str, namespace: str) -> tuple[Manifest, ...]:
+        """The objects of the AlignmentJob with this uid in ``namespace``, its own, by name.
+
+        Labels alone are no proof: another tenant may put this job's uid on a Pod in another namespace.
+        """
+        keys = sorted(key for key in self._by_owner.get(uid, ()) if key.namespace == namespace)
+        return tuple(self._objects[key] for key in keys)
 
     def put(self, manifest: Manifest) -> bool:
         """Learn of an object that existed; returns whether the view changed."""
@@ -160,6 +164,13 @@ class Store:
     def key_of_uid(self, uid: str) -> Key | None:
         """The key of the AlignmentJob with this uid, or None when there is none as far as is known."""
         return self._keys.get(uid)
+
+    def owned_pods(self) -> Iterator[Manifest]:
+        """The Pods that lie in the namespace of the AlignmentJob that their label names."""
+        for pod in self.pods:
+            key = self.key_of_uid(owner_of(pod) or "")
+            if key is not None and key.namespace == key_of(pod).namespace:
+                yield pod
 
     def put(self, resource: Resource, manifest: Manifest) -> Key | None:
         """Learn of an object that existed; returns the AlignmentJob to look at, if that was news."""

@@ -115,16 +115,16 @@ class Reconciler:
         return max(min(delays), _SHORTEST_DELAY_SECONDS) if delays else None
 
     async def _observe(self, manifest: Manifest) -> Observed:
-        uid = uid_of(manifest)
-        jobs = self._store.jobs.owned_by(uid)
+        uid, namespace = uid_of(manifest), manifest["metadata"]["namespace"]
+        jobs = self._store.jobs.owned_by(uid, namespace)
         return Observed(
             jobs=jobs,
-            pods=self._store.pods.owned_by(uid),
+            pods=self._store.pods.owned_by(uid, namespace),
             # Looked for until the Prepare Job exists; from then on its Pod says what it lacks.
             missing=() if jobs or _is_past_prepare(manifest) else await self._missing(manifest),
             progress=self._progress.of(uid),
             asking_since=self._asking_since,
-            queue_messages=await self._cluster.queues.messages(manifest["metadata"]["namespace"], jobs),
+            queue_messages=await self._cluster.queues.messages(namespace, jobs),
         )
 
     async def _missing(self, manifest: Manifest) -> tuple[Missing, ...]:

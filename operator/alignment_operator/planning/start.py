@@ -11,6 +11,7 @@ from alignment_api.v1alpha1 import RunStatus, StagePhase, StageStatus
 
 from ..builders.gang import Gang
 from ..builders.gang_job import build_gang_job
+from ..builders.network_policy import build_network_policy
 from ..builders.pod_group import build_pod_group
 from ..builders.prepare_job import build_prepare_job
 from ..builders.rendezvous_service import build_rendezvous_service
@@ -56,6 +57,8 @@ def _start_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
     if context.spec.workspace.volume_claim_template is not None:
         manifests.append(build_workspace_claim(context.job, context.spec.workspace.volume_claim_template))
     manifests.append(build_run_config(context.job, context.spec))
+    if context.settings.gang_traffic is not None:
+        manifests.append(build_network_policy(context.job, context.spec, context.settings.gang_traffic))
     manifests.append(build_prepare_job(context.job, context.spec, number, context.settings))
     return replace(pipeline, apply=(*pipeline.apply, *manifests)).with_run(started(prepare, number, context.now))
 

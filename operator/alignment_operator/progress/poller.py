@@ -65,7 +65,7 @@ class Poller:
 
     async def poll_once(self, session: aiohttp.ClientSession) -> None:
         """Ask all running gangs once."""
-        gangs = running_gangs(self._store.pods)
+        gangs = running_gangs(self._store.owned_pods())
         asked = {running.gang for running in gangs}
         self._table.keep(asked)
         self._silent = {gang: why for gang, why in self._silent.items() if gang in asked}

@@ -98,13 +98,26 @@ def test_what_an_object_belongs_to() -> None:
     child = manifest("child", "u2", 5, owner="u1")
     assert store.put(JOB, child) is None, "its AlignmentJob is not known yet, and will be looked at when it comes"
     assert store.put(ALIGNMENT_JOB, manifest("job", "u1", 4)) == Key("team", "job")
-    assert store.jobs.owned_by("u1")[0]["metadata"]["name"] == "child"
+    assert store.jobs.owned_by("u1", "team")[0]["metadata"]["name"] == "child"
     assert store.put(POD, manifest("pod", "u3", 6, owner="u1")) == Key("team", "job")
     assert store.put(POD, manifest("pod", "u3", 6, owner="u1")) is None, "no news"
     assert store.remove(POD, manifest("pod", "u3", 7, owner="u1")) == Key("team", "job")
-    assert store.pods.owned_by("u1") == ()
+    assert store.pods.owned_by("u1", "team") == ()
     assert store.remove(ALIGNMENT_JOB, manifest("job", "u1", 8)) == Key("team", "job")
     assert store.key_of_uid("u1") is None
+
+
+def test_a_pod_of_another_namespace_belongs_to_no_job_of_this_one() -> None:
+    """Anybody may put any label on his own Pods."""
+    store = Store()
+    store.put(ALIGNMENT_JOB, manifest("job", "u1", 1))
+    forged = manifest("pod", "u2", 2, owner="u1")
+    forged["metadata"]["namespace"] = "other"
+    store.put(POD, forged)
+    assert store.pods.owned_by("u1", "team") == ()
+    assert list(store.owned_pods()) == []
+    store.put(POD, manifest("pod", "u3", 3, owner="u1"))
+    assert [pod["metadata"]["uid"] for pod in store.owned_pods()] == ["u3"]
 
 
 def test_a_listing_of_one_namespace_says_nothing_of_others() -> None:
