@@ -66,7 +66,8 @@ def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pi
     if attempt.is_complete:
         return pipeline.with_run(with_results(succeeded(stage, context.now), attempt.summary()))
     if not is_live(stage):
-        return pipeline.with_run(stage)
+        # A gang that was told to stop writes a checkpoint, and ends after its attempt was given up.
+        return pipeline.with_run(with_last_numbers(stage, attempt.summary()))
     failure = (
         preempted_by_queue(stage, attempt)  # first: what it does to the Pods looks like their being lost
         or attempt_failure(attempt.job, attempt.pods, context.now)

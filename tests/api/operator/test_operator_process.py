@@ -224,7 +224,7 @@ def test_its_rights_end_where_its_work_ends(control_plane: ControlPlane, operato
         ("GET", f"/api/v1/namespaces/{team.namespace}/secrets", None),
         ("GET", "/api/v1/nodes", None),
         ("PATCH", job, {"spec": {"suspend": True}}),
-        ("DELETE", job, None),
+        ("DELETE", f"/api/v1/namespaces/{team.namespace}/persistentvolumeclaims/{CLAIM}", None),
         ("POST", f"/api/v1/namespaces/{team.namespace}/pods", {"kind": "Pod", "apiVersion": "v1"}),
     ]
     for method, path, body in forbidden:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from alignment_api.conditions import ConditionType, Reason
+from alignment_api.contract import CheckpointMark, Summary
+from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import JobPhase, StagePhase
 from alignment_operator.planning.actions import ObjectKey, Plan
 from alignment_operator.planning.policies.time_to_live import is_gitops_managed
@@ -111,7 +113,10 @@ class TestQueue:
         scene.cluster.take_back(gang)
         assert scene.reconcile().delete == (ObjectKey("Job", "team-a", gang),)
         assert (scene.stage("sft").failures or [])[0].reason == Reason.PREEMPTED
-        next_gang(scene)
+        mark = CheckpointMark(step=7, path="jobs/x/attempts/1/checkpoints/checkpoint-7", time=EPOCH)
+        scene.end(gang, ExitCode.PREEMPTED, Summary(exit_code=ExitCode.PREEMPTED, checkpoint=mark))
+        assert "--resume" in next_gang(scene), "what it wrote on its way out is known"
+        assert scene.stage("sft").checkpoint is not None
         assert (scene.stage("sft").attempt, scene.stage("sft").phase) == (2, StagePhase.QUEUED)
         assert scene.status.failures is None
 
