@@ -30,7 +30,7 @@ demo:  ## cluster, operator and the quickstart job, from a bare machine to a pro
 	@$(PYTHON) -m tests.cluster.demo $(if $(KEEP),--keep) $(ARGS)
 
 test: venv  ## every test, real cluster included (ARGS="-k name" narrows)
-	@$(CLUSTER) prepare
+	@$(CLUSTER) prepare kueue
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
 

@@ -20,7 +20,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("system-packages", help="install the Debian packages that are missing")
     command = commands.add_parser("tools", help="build the cluster's programs; prints their directory")
     command.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(tools.MODULES)}")
-    commands.add_parser("prepare", help="packages, programs and images; prints the image references as JSON")
+    command = commands.add_parser("prepare", help="packages, programs and images; prints the image references as JSON")
+    command.add_argument("modules", nargs="*", metavar="MODULE", help="build the programs of these modules too")
     command = commands.add_parser("up", help="start the cluster; prints the path of its kubeconfig")
     command.add_argument("--nodes", type=int, default=1)
     command.add_argument("--kubeconfig", type=Path, help="write a copy of the kubeconfig there")
@@ -86,7 +87,7 @@ def main() -> int:
             for module in arguments.modules or ["kubernetes"]:
                 print(tools.build_module(module))
         case "prepare":
-            print(json.dumps(cluster.prepare()))
+            print(json.dumps(cluster.prepare(arguments.modules)))
         case "up":
             cluster.up(arguments.nodes, arguments.kubeconfig, arguments.fake_gpus)
         case "down":

@@ -6,6 +6,7 @@ import calendar
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,15 +45,18 @@ def is_up() -> bool:
     return bool(numbers) and numbers == running_nodes() and all(map(processes.pid_of, control_plane.COMPONENTS))
 
 
-def prepare() -> dict[str, str]:
+def prepare(modules: Sequence[str] = ()) -> dict[str, str]:
     """Install packages and build programs and images, those side by side: one waits for the network often.
+
+    Args:
+        modules: of which programs are built beside those that every cluster needs.
 
     Returns:
         The image references by kind.
     """
     packages.install()
     with ThreadPoolExecutor() as pool:
-        programs = pool.submit(tools.build_module, "kubernetes")
+        programs = pool.submit(lambda: [tools.build_module(module) for module in ("kubernetes", *modules)])
         built = pool.submit(images.build_all)
         programs.result()
         return built.result()

@@ -23,7 +23,7 @@ def waits_in_queue(stage: StageStatus, attempt: Attempt, context: Context) -> Wa
         return None
     queue = context.spec.scheduling.queue_name
     why = context.observed.queue_messages.get(attempt.job["metadata"]["name"])
-    text = f"waits in queue {queue}: " + (why or "Kueue has not looked at it yet (is it installed?)")
+    text = f"waits in queue {queue}: " + (why or "Kueue has not looked at it yet")
     return Wait(Reason.QUEUED, text, look_again=context.now + _LOOK_AGAIN)
 
 
