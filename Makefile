@@ -19,9 +19,10 @@ CLUSTER := $(PYTHON) -m tests.cluster
 # The project is run from the checkout, not installed, so that several checkouts can share one virtual environment.
 export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/operator:$(CURDIR)/trainer_image:$(CURDIR)
 NODES ?= 1
+FAULTS ?= 100
 ARGS ?=
 
-.PHONY: help demo test check generate format venv cluster-up cluster-down images bench clean
+.PHONY: help demo test chaos check generate format venv cluster-up cluster-down images bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +34,10 @@ test: venv  ## every test, real cluster included (ARGS="-k name" narrows)
 	@$(CLUSTER) prepare kueue
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: venv  ## seeded faults on the real cluster: kills, evictions, dead nodes, full disks, ... (SEED=N FAULTS=100)
+	@$(CLUSTER) prepare
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --faults $(FAULTS) $(ARGS)
 
 check: venv  ## lint, types, import contracts, generated files in sync; under a minute
 	@$(BIN)/ruff check .

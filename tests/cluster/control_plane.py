@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from pathlib import Path
 
 from . import certificates as pki
@@ -49,7 +50,11 @@ _AUDIT_POLICY = {
             "verbs": ["create", "patch"],
             "resources": [{"group": "batch", "resources": ["jobs"]}],
         },
-        {"level": "RequestResponse", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods"]}]},
+        {
+            "level": "RequestResponse",
+            "verbs": ["create", "delete"],
+            "resources": [{"group": "", "resources": ["pods"]}],
+        },
         {"level": "RequestResponse", "verbs": ["patch"], "resources": [{"group": "", "resources": ["pods/status"]}]},
         {"level": "Metadata"},
     ],
@@ -172,12 +177,18 @@ def start(component: str) -> None:
     processes.start(component, _COMMANDS[component]())
 
 
-def restart(component: str) -> None:
-    """End a component and start it again with the same command line, as its supervisor would."""
+def restart(component: str, away: float = 0.0) -> None:
+    """End a component and start it again with the same command line, as its supervisor would.
+
+    Args:
+        component: its name.
+        away: seconds until it is started again.
+    """
     if component not in COMPONENTS:
         raise ClusterError(f"no component {component!r}: choose from {', '.join(COMPONENTS)}")
     command = processes.command_of(component)
     processes.stop([component])
+    time.sleep(away)
     processes.start(component, command)
     if component in ("etcd", "kube-apiserver"):
         wait_ready()

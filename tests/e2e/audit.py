@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 @dataclass(frozen=True)
 class Write:
-    """One successful write."""
+    """One successful write.
+
+    Attributes:
+        result: the object after it, where the audit policy records that.
+    """
 
     time: str
     user: str
@@ -22,6 +27,7 @@ class Write:
     namespace: str
     name: str
     code: int
+    result: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def created(self) -> bool:
@@ -50,6 +56,7 @@ def writes(log: Path, namespace: str) -> list[Write]:
                 namespace,
                 reference.get("name", ""),
                 code,
+                entry.get("responseObject") or {},
             )
         )
     return sorted(found, key=lambda write: write.time)

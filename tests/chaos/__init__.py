@@ -1,0 +1,1 @@
+"""Seeded faults while jobs run on the test cluster, and what must hold all the same."""
