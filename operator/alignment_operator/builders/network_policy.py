@@ -6,8 +6,8 @@ beside the Pod network are out of their reach. Prepare is left alone: it listens
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from alignment_api import labels
 from alignment_api.contract import PROGRESS_PORT, JobReference
@@ -17,6 +17,7 @@ from ..planning.observed import GangTraffic
 from .metadata import job_labels, network_policy_name, object_metadata
 
 _DNS: Final = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+_PORT: Final = re.compile(r":([0-9]{1,5})$")
 _NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """Kubernetes puts it on every namespace."""
 
@@ -61,9 +62,8 @@ def _reward_ports(spec: AlignmentJobSpec) -> list[int]:
 
 
 def _port(url: str) -> int:
-    address = urlsplit(url)
-    try:
-        port = address.port
-    except ValueError:  # Prepare, which asks the service, says what is wrong with it
-        port = None
-    return port or (443 if address.scheme == "https" else 80)
+    scheme, authority = url.split("://", 1)
+    port = _PORT.search(authority.split("/", 1)[0])
+    if port is not None and 0 < int(port[1]) < 65536:
+        return int(port[1])
+    return 443 if scheme == "https" else 80
