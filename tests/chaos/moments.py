@@ -16,7 +16,9 @@ from .schedule import Strike
 
 _PATIENCE: Final = 300.0
 _ASK_EVERY: Final = 0.5
-_BUSY: Final = 0.002
+_STOPPING: Final = 3.0
+"""Seconds that a gang which was told to stop may take for its last steps and checkpoint."""
+_BUSY: Final = 0.004
 """Between two looks at a progress file: the writing of a checkpoint takes less than a second."""
 _PHASE: Final = {
     When.LOADING: TrainerPhase.LOADING,
@@ -90,12 +92,21 @@ def wait_until_settled(scene: Scene, strike: Strike, victim: Member) -> int:
     while time.monotonic() < deadline:
         if any(one.attempt > victim.attempt for one in gang.members(strike.stage)):
             return victim.attempt
-        if strike.kind.effect is not Effect.RESTART and _moved(before, victim.progress()):
+        if strike.kind.effect is not Effect.RESTART and _goes_on(strike, victim, before):
             return victim.attempt - 1
         if is_over(scene, strike.stage):
             return victim.attempt
         time.sleep(0.2)
     raise ClusterError(f"after {strike}: neither went attempt {victim.attempt} on nor did another begin")
+
+
+def _goes_on(strike: Strike, victim: Member, before: Progress | None) -> bool:
+    """Whether the gang did a step, and was not just about to stop."""
+    if not _moved(before, victim.progress()):
+        return False
+    if strike.kind.effect is Effect.POSSIBLE:
+        time.sleep(_STOPPING)
+    return victim in gang.members(strike.stage)
 
 
 def _moved(before: Progress | None, after: Progress | None) -> bool:

@@ -15,7 +15,7 @@ STEPS: Final = {"sft": 60, "dpo": 30}
 CHECKPOINT_EVERY: Final = 10
 _FEWEST, _MOST = 4, 7
 _TWO_STAGES: Final = 0.3
-_LONG_DELAY: Final = 5.0
+_LONG_DELAY: Final = 3.0
 _SHORT_DELAY: Final = 0.1
 
 
