@@ -25,13 +25,15 @@ def terminated_state(pod: Manifest) -> dict[str, Any] | None:
 def summary_of(pod: Manifest) -> Summary | None:
     """What the container said when it ended; None when it said nothing that can be understood.
 
-    The message comes from a container in which user code ran: whatever is not a valid summary is ignored.
+    The message comes from a container in which user code ran: whatever is not a valid summary is ignored. What a newer
+    trainer says beyond what is known here is left out, and the rest believed.
     """
     text = (terminated_state(pod) or {}).get("message")
     if not isinstance(text, str) or len(text.encode()) > MAX_SUMMARY_BYTES:
         return None
     try:
-        return Summary.model_validate(json.loads(text, parse_constant=_number, parse_int=_number, parse_float=_number))
+        said = json.loads(text, parse_constant=_number, parse_int=_number, parse_float=_number)
+        return Summary.model_validate(said, extra="ignore")
     except (ValidationError, ValueError, RecursionError):
         return None
 

@@ -97,7 +97,6 @@ def test_a_problem_that_is_the_whole_message_is_said_once() -> None:
         "killed",
         "[]",
         '{"exitCode": "x"}',
-        '{"exitCode": 0, "surprise": 1}',
         '{"exitCode": ' + "9" * 30 + "}",
         '{"exitCode": 1e999}',
         '{"exitCode": NaN}',
@@ -107,6 +106,16 @@ def test_a_problem_that_is_the_whole_message_is_said_once() -> None:
 )
 def test_hostile_termination_messages_are_ignored(message: str | None) -> None:
     assert summary_of(pod(phase="Succeeded", terminated={"exitCode": 0, "message": message})) is None
+
+
+def test_what_a_newer_trainer_adds_is_left_out() -> None:
+    message = (
+        '{"exitCode": 0, "surprise": 1, "model": {"path": "a/model", "digest": "sha256:0", "format": "safetensors"}}'
+    )
+    summary = summary_of(pod(phase="Succeeded", terminated={"exitCode": 0, "message": message}))
+    assert summary is not None
+    assert summary.model is not None
+    assert summary.model.path == "a/model"
 
 
 class TestCauseOfAGang:
