@@ -1,4 +1,4 @@
-"""A hub on this machine that has dataset repositories: as much of its API as the real client asks for."""
+"""A hub on this machine that has dataset and model repositories: as much of its API as the real client asks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COMMIT = "a" * 40
 
 
 class HubServer(ThreadingHTTPServer):
-    """Dataset repositories over HTTP.
+    """Repositories over HTTP, of data sets or models, as they are asked for.
 
     Attributes:
         repositories: name -> path -> content.
@@ -49,9 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(revision|tree)/[^/]+(/.*)?", path):
+        if found := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/(revision|tree)/[^/]+(/.*)?", path):
             self._api(found[1], found[2], (found[3] or "").strip("/"))
-        elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+        elif found := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             self._file(found[1], found[2])
         else:
             self._answer(404, error="EntryNotFound")

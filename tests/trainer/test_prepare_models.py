@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from alignment_api.v1alpha1 import AlignmentJobSpec, Method
+from alignment_api.v1alpha1.model import VolumeModel
 from alignment_trainer.models import compatibility
 
 from .conftest import stage_of
 
-TINY = "models/tiny"
-OTHER = "models/other"
+TINY = VolumeModel(path="models/tiny")
+OTHER = VolumeModel(path="models/other")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def problems(folders: dict[Any, Path], *stages: dict[str, Any]) -> dict[str, str
     """What is found in the last of ``stages``, by field."""
     spec = AlignmentJobSpec.model_validate(
         {
-            "model": {"volume": {"path": TINY}},
+            "model": {"volume": {"path": TINY.path}},
             "workspace": {"persistentVolumeClaim": {"claimName": "w"}},
             "stages": list(stages),
         }
@@ -45,21 +46,21 @@ def problems(folders: dict[Any, Path], *stages: dict[str, Any]) -> dict[str, str
 
 @pytest.mark.parametrize("method", [Method.DPO, Method.KTO])
 def test_a_reference_with_other_tokens(folders: dict[Any, Path], method: Method) -> None:
-    stage = stage_of(method, **{method.value: {"reference": {"volume": {"path": OTHER}}}})
+    stage = stage_of(method, **{method.value: {"reference": {"volume": {"path": OTHER.path}}}})
     found = problems(folders, stage)
     assert list(found) == [f"spec.stages[0].{method.value}.reference"]
     assert "of which 2 are missing or numbered otherwise" in found[f"spec.stages[0].{method.value}.reference"]
 
 
 def test_a_reference_that_a_stage_makes_is_judged_by_its_base(folders: dict[Any, Path]) -> None:
-    sft = stage_of(Method.SFT, model={"volume": {"path": OTHER}})
+    sft = stage_of(Method.SFT, model={"volume": {"path": OTHER.path}})
     found = problems(folders, sft, stage_of(Method.DPO, dpo={"reference": {"fromStage": "sft"}}))
     assert list(found) == ["spec.stages[0].dpo.reference"]
 
 
 def test_a_reference_of_the_same_family(folders: dict[Any, Path]) -> None:
     folders[OTHER] = folders[TINY]
-    assert problems(folders, stage_of(Method.DPO, dpo={"reference": {"volume": {"path": OTHER}}})) == {}
+    assert problems(folders, stage_of(Method.DPO, dpo={"reference": {"volume": {"path": OTHER.path}}})) == {}
 
 
 def value_model(labels: int, folder: Path, tiny_model: Path) -> Path:
@@ -72,7 +73,7 @@ def value_model(labels: int, folder: Path, tiny_model: Path) -> Path:
     return folder
 
 
-PPO = {"rewards": [{"name": "varied", "repetition": {}}], "value": {"model": {"volume": {"path": OTHER}}}}
+PPO = {"rewards": [{"name": "varied", "repetition": {}}], "value": {"model": {"volume": {"path": OTHER.path}}}}
 
 
 def test_values_of_a_model_with_other_tokens(folders: dict[Any, Path]) -> None:
@@ -102,7 +103,7 @@ def test_a_reference_of_another_size_cannot_follow(folders: dict[Any, Path], tmp
     config = json.loads((larger / "config.json").read_text())
     (larger / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
     folders[OTHER] = larger
-    reference = {"reference": {"volume": {"path": OTHER}}}
+    reference = {"reference": {"volume": {"path": OTHER.path}}}
     assert problems(folders, stage_of(Method.DPO, dpo=reference)) == {}, "it may be held as it is"
     found = problems(folders, stage_of(Method.DPO, dpo=reference | {"syncReference": {}}))
     assert list(found) == ([] if layers == 2 else ["spec.stages[0].dpo.reference"])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from alignment_api.contract import JobLayout, Problem, token_variable
 from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, ModelSource, Stage, uses
-from alignment_api.v1alpha1.model import HuggingFaceModel
+from alignment_api.v1alpha1.model import HuggingFaceModel, VolumeModel
 
 from . import hub
 from .exceptions import ConfigurationError
+from .models import remote_code
 
 MODEL: Final = "model"
 """Path of the model that a stage starts from, below the stage."""
@@ -24,9 +25,11 @@ WEIGHTS_INDEX: Final = "model.safetensors.index.json"
 TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _DOWNLOADED: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """Safetensors alone: pickled weights can run code."""
+_CODE: Final = "*.py"
+_PICKLED: Final = (".bin", ".pt", ".pth", ".ckpt")
 
-BaseModel = HuggingFaceModel | str
-"""A hub repository, or a path in the workspace."""
+BaseModel = HuggingFaceModel | VolumeModel
+"""A hub repository, or a folder in the workspace."""
 
 
 def sources(stage: Stage, spec: AlignmentJobSpec) -> Iterator[tuple[str, ModelSource | BaseModelSource | None]]:
@@ -43,7 +46,7 @@ def base_of(source: ModelSource | BaseModelSource) -> BaseModel | None:
     """The base model that ``source`` names; None if it is another stage's."""
     if source.hugging_face is not None:
         return source.hugging_face
-    return source.volume.path if source.volume is not None else None
+    return source.volume
 
 
 def root_of(stage: Stage, spec: AlignmentJobSpec) -> BaseModel | None:
@@ -55,6 +58,11 @@ def root_of(stage: Stage, spec: AlignmentJobSpec) -> BaseModel | None:
         return None
     from_stage = getattr(source, "from_stage", None)
     return root_of(spec.stage(from_stage), spec) if from_stage is not None else base_of(source)
+
+
+def name_of(base: BaseModel) -> str:
+    """What the model is called in messages."""
+    return base.path if isinstance(base, VolumeModel) else base.repository
 
 
 def fetch(base: BaseModel, layout: JobLayout, field: str) -> Path:
@@ -69,34 +77,59 @@ def fetch(base: BaseModel, layout: JobLayout, field: str) -> Path:
         field: path of the model in the manifest, for errors.
 
     Raises:
-        ConfigurationError: there is no such model, it is gated, or files are missing.
+        ConfigurationError: there is no such model, it is gated, files are missing, its weights are pickled, or it
+            needs code that is not trusted.
         UnavailableError: the hub cannot be reached and the model is not in the cache.
     """
-    if isinstance(base, str):
-        folder = layout.workspace / base
-        _check_files(folder, base, f"{field}.volume.path")
-        return folder
+    if isinstance(base, VolumeModel):
+        folder, field = layout.workspace / base.path, f"{field}.volume"
+        _check_files(folder, base.path, f"{field}.path")
+    else:
+        field = f"{field}.huggingFace"
+        folder = _download(base, layout, field)
+    remote_code.check(folder, name_of(base), field, trusted=base.trust_remote_code)
+    if base.trust_remote_code:
+        remote_code.trust([folder])
+    return folder
+
+
+def _download(base: HuggingFaceModel, layout: JobLayout, field: str) -> Path:
     import huggingface_hub
 
     token = os.environ.get(token_variable(base.token_secret_ref)) if base.token_secret_ref else None
-    with hub.errors_explained(f"{field}.huggingFace", f"model {base.repository}", has_token=token is not None):
+    with hub.errors_explained(field, f"model {base.repository}", has_token=token is not None):
         snapshot = huggingface_hub.snapshot_download(
             base.repository,
             revision=base.revision,
             cache_dir=layout.cache / "hub",
             token=token,
-            allow_patterns=list(_DOWNLOADED),
+            allow_patterns=[*_DOWNLOADED, *([_CODE] if base.trust_remote_code else [])],
         )
-    folder = Path(snapshot)
-    _check_files(folder, base.repository, f"{field}.huggingFace")
+        folder = Path(snapshot)
+        files = (
+            huggingface_hub.HfApi(token=token).list_repo_files(base.repository, revision=folder.name)
+            if _missing_weights(folder)
+            else []
+        )
+    _check_files(folder, base.repository, field, files)
     return folder
 
 
-def _check_files(folder: Path, name: str, field: str) -> None:
+def _check_files(folder: Path, name: str, field: str, others: Sequence[str] = ()) -> None:
+    """Refuse a folder that is no model; ``others`` are files of the model that were not downloaded."""
     if not folder.is_dir():
         raise _refused(field, f"{name} is no folder in the workspace volume: write the model there or correct the path")
     missing = [] if (folder / CONFIG).is_file() else [CONFIG]
-    missing += _missing_weights(folder)
+    weights = _missing_weights(folder)
+    pickled = sorted(file for file in [*os.listdir(folder), *others] if file.endswith(_PICKLED))
+    if weights and pickled:
+        raise _refused(
+            field,
+            f"{name} has its weights in {pickled[0]}, a pickle, which can run any code when it is read: convert it "
+            "where you trust it, with AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW), which writes "
+            "safetensors, and name the result, or a revision of the repository that has them",
+        )
+    missing += weights
     if not any((folder / file).is_file() for file in TOKENIZER):
         missing.append("a tokenizer (tokenizer.json)")
     if missing:

@@ -106,7 +106,7 @@ class _Preparation:
             if base is None or base in self._folders:
                 continue
             try:
-                _log.info("model %s", base if isinstance(base, str) else base.repository)
+                _log.info("model %s", base_models.name_of(base))
                 self._folders[base] = base_models.fetch(base, self._layout, field)
             except TrainerError as error:
                 self._errors.append(error)
@@ -222,7 +222,16 @@ class _Preparation:
             for stage in self._spec.stages
         }
         ordered = {stage.name: data[stage.name] for stage in self._spec.stages}
-        return Prepared(models=models, data=ordered)
+        return Prepared(models=models, data=ordered, trusted=self._trusted())
+
+    def _trusted(self) -> list[str]:
+        """Folders of models that may bring code: base models, and what stages make of them."""
+        folders = [self._folders[base] for base in self._folders if base.trust_remote_code]
+        for stage in self._spec.stages:
+            root = base_models.root_of(stage, self._spec)
+            if stage.evaluate is None and root is not None and root.trust_remote_code:
+                folders.append(self._layout.stage(stage.name).model)
+        return [self._layout.relative(folder) for folder in folders]
 
 
 def combined(errors: Sequence[TrainerError]) -> TrainerError:

@@ -11,6 +11,7 @@ from alignment_api.v1alpha1 import DataStatus
 from alignment_api.v1alpha1.base import ApiModel
 
 from .files import write_atomically
+from .models import remote_code
 
 
 class Prepared(ApiModel):
@@ -19,6 +20,10 @@ class Prepared(ApiModel):
     models: dict[str, dict[str, str]] = Field(
         description="Stage -> path of a model below the stage, such as `model` or `evaluate.candidate` -> its folder, "
         "relative to the workspace."
+    )
+    trusted: list[str] = Field(
+        default_factory=list,
+        description="Folders of models that may bring code of their own, relative to the workspace.",
     )
     data: dict[str, DataStatus] = Field(default_factory=dict, description="Stage -> numbers of its data.")
 
@@ -30,6 +35,10 @@ class Prepared(ApiModel):
             OSError: Prepare has not finished.
         """
         return cls.model_validate_json(layout.prepared.read_bytes())
+
+    def trust_models(self, layout: JobLayout) -> None:
+        """Let the models that may bring code of their own do so in this process."""
+        remote_code.trust(layout.workspace / folder for folder in self.trusted)
 
     def save(self, layout: JobLayout) -> None:
         """Publish; from here on gangs may start."""

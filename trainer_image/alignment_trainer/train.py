@@ -29,7 +29,7 @@ from .files import link_tree
 from .guard.readings import MEAN_LENGTH
 from .guard.thresholds import guard_of
 from .methods.inputs import TrainerInputs
-from .models import adapter
+from .models import adapter, remote_code
 from .models.export import export_model
 from .models.tokenizer import load_tokenizer
 from .prepared import Prepared
@@ -149,18 +149,22 @@ class _Run:
     def _inputs(self, rows: Path, resumed_from: Path | None, callbacks: list[Any], closing: ExitStack) -> TrainerInputs:
         """What the stage's method builds its trainer from, with the rows in ``rows``."""
         stage, held_out = self.stage, rows / EVAL
-        folders = Prepared.load(self.layout).models[stage.name]
-        models = {field: str(self.layout.workspace / folder) for field, folder in folders.items()}
+        prepared = Prepared.load(self.layout)
+        prepared.trust_models(self.layout)
+        models = {field: str(self.layout.workspace / folder) for field, folder in prepared.models[stage.name].items()}
         base = models[base_models.MODEL]
+        config = build_config(
+            stage,
+            self.config.spec.runtime_of(stage),
+            output_dir=self.own.checkpoints,
+            device=self.machine,
+            evaluates=held_out.is_dir(),
+        )
+        if remote_code.is_trusted(base):
+            config.model_init_kwargs = (config.model_init_kwargs or {}) | remote_code.options(base)
         return TrainerInputs(
             stage=stage,
-            config=build_config(
-                stage,
-                self.config.spec.runtime_of(stage),
-                output_dir=self.own.checkpoints,
-                device=self.machine,
-                evaluates=held_out.is_dir(),
-            ),
+            config=config,
             model=base,
             tokenizer=load_tokenizer(base, self.config.spec.tokenizer),
             train_dataset=load_from_disk(str(rows / TRAIN)),

@@ -76,6 +76,13 @@ TRAINER_OWNED: Final = frozenset(
 )
 """Options on which resume, progress, the guard and isolation rest."""
 
+MODEL_OPTIONS: Final = "model_init_kwargs"
+_REFUSED_MODEL_OPTIONS: Final = {
+    "trust_remote_code": "set trustRemoteCode of the model (huggingFace or volume) instead",
+    "use_safetensors": "weights are read as safetensors only: remove it",
+    "weights_only": "weights are read as safetensors only: remove it",
+}
+
 FORMER_NAMES: Final = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
@@ -98,7 +105,11 @@ def check(
     known = {field.name for field in dataclasses.fields(config_class) if field.init}
     problems = []
     for name, value in arguments.items():
-        message = _refusal(name, known, owners, config_class.__name__) or _wrong_type(name, value, config_class)
+        message = (
+            _refusal(name, known, owners, config_class.__name__)
+            or _wrong_type(name, value, config_class)
+            or _refused_key(name, value)
+        )
         if message:
             problems.append(Problem(field=f"{path}.{name}", message=message))
     return problems
@@ -116,6 +127,15 @@ def _refusal(name: str, known: set[str], owners: Mapping[str, str], class_name: 
         nearest = difflib.get_close_matches(name, known - owners.keys() - TRAINER_OWNED, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see TRL's documentation for its options"
         return f"{class_name} has no option {name}: {hint}"
+    return None
+
+
+def _refused_key(name: str, value: Any) -> str | None:
+    """What a way of loading models would get around."""
+    if name == MODEL_OPTIONS and isinstance(value, Mapping):
+        for key, message in _REFUSED_MODEL_OPTIONS.items():
+            if key in value:
+                return f"{key}: {message}"
     return None
 
 

@@ -14,6 +14,7 @@ from alignment_api.v1alpha1 import Tokenizer
 from alignment_api.v1alpha1.evaluation import Generation
 
 from ..data.rows import Messages
+from ..models import remote_code
 from ..models.tokenizer import load_tokenizer
 
 
@@ -44,7 +45,8 @@ class LanguageModel:
     def __init__(self, folder: str, overrides: Tokenizer, device: Any) -> None:
         self._tokenizer = load_tokenizer(folder, overrides)
         self._tokenizer.padding_side = "left"  # generation goes on at the right end
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **remote_code.options(folder))
+        self._model = model.to(device).eval()
         self._device = device
         own = self._model.generation_config.eos_token_id
         self._stops = {self._tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}

@@ -66,7 +66,9 @@ def run(config: RunConfig, layout: JobLayout, stage: Stage, attempt: int) -> lis
     reward_models = sum(judge.reward_model is not None for judge in evaluate.judges)
     gang = Gang(process, reporter, total=2 * (len(prompts) * (1 + reward_models) + 2 * len(pairs)))
 
-    runner = _Runner(evaluate, Prepared.load(layout).models[stage.name], config.spec.tokenizer, layout, gang)
+    prepared = Prepared.load(layout)
+    prepared.trust_models(layout)
+    runner = _Runner(evaluate, prepared.models[stage.name], config.spec.tokenizer, layout, gang)
     responses, gains = runner.run_models(prompts, pairs)
     scores = {
         judge.name: runner.judge(judge, position, prompts, responses) for position, judge in enumerate(evaluate.judges)

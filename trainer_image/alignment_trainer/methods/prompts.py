@@ -10,6 +10,7 @@ from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Stage
 
 from ..data import store
+from ..models import remote_code
 from .online import member
 
 RESERVED: Final = frozenset(
@@ -103,5 +104,5 @@ def _context(model: Path) -> int | None:
     """Tokens that the model was made for, as far as its configuration says."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(model)).get_text_config()
+    config = AutoConfig.from_pretrained(str(model), **remote_code.options(model)).get_text_config()
     return getattr(config, "max_position_embeddings", None)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from transformers import TrainerCallback
 
 from .. import trl_imports
+from ..models import remote_code
 from .inputs import TrainerInputs
 
 SAVED: Final = "reference"
@@ -30,11 +31,12 @@ def load(inputs: TrainerInputs, field: str, *, follows_the_policy: bool = False)
         The model; None if the reference is the model the stage starts from, which TRL finds by itself.
     """
     folder = inputs.models.get(field)
+    code = remote_code.options(folder or inputs.model)
     if follows_the_policy and inputs.resumed_from is not None:
         folder = str(inputs.resumed_from / SAVED)
     if folder is None:
         return None
-    options = {"device_map": None} | (inputs.config.model_init_kwargs or {})
+    options = {"device_map": None} | (inputs.config.model_init_kwargs or {}) | code
     return trl_imports.load_language_model(folder, quantization_config=inputs.quantization_config, **options)
 
 

@@ -10,7 +10,7 @@ from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import AlignmentJobSpec, Stage, uses
 
 from ..base_models import BaseModel, base_of, root_of
-from . import reward_model
+from . import remote_code, reward_model
 from .adapter import OUTPUT_HEAD
 
 VALUES: Final = "ppo.value.model"
@@ -77,7 +77,8 @@ def _without_weights(folder: Path) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+        config = AutoConfig.from_pretrained(folder, **remote_code.options(folder))
+        return AutoModelForCausalLM.from_config(config, **remote_code.options(folder))
 
 
 def _values(folder: Path, field: str) -> Iterator[Problem]:
@@ -87,10 +88,12 @@ def _values(folder: Path, field: str) -> Iterator[Problem]:
 
     wrong = None
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, **remote_code.options(folder))
         if reward_model.is_classifier(config):
             with torch.device("meta"):
-                head = getattr(AutoModelForSequenceClassification.from_config(config), "score", None)
+                head = getattr(
+                    AutoModelForSequenceClassification.from_config(config, **remote_code.options(folder)), "score", None
+                )
             if not isinstance(head, torch.nn.Linear):
                 wrong = f"it has no linear head called score, as transformers' {config.architectures[0]} should"
             elif config.num_labels != 1:
@@ -107,7 +110,10 @@ def _tokens(policy: Path, other: Path, field: str) -> Iterator[Problem]:
     from transformers import AutoTokenizer
 
     try:
-        ours, theirs = (AutoTokenizer.from_pretrained(folder).get_vocab() for folder in (policy, other))
+        ours, theirs = (
+            AutoTokenizer.from_pretrained(folder, **remote_code.options(folder)).get_vocab()
+            for folder in (policy, other)
+        )
     except (OSError, ValueError) as error:
         yield Problem(field=field, message=f"its tokens cannot be compared with those of the trained model: {error}")
         return

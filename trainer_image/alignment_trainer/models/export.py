@@ -18,6 +18,7 @@ from alignment_api.contract import AttemptLayout, JobLayout
 from alignment_api.v1alpha1 import Method, ModelStatus, Stage
 
 from ..completion import Marker, list_files, read_marker, sha256_of, write_marker
+from . import remote_code
 from .unpartitioned import unpartitioned
 
 ADAPTER_FOLDER: Final = "adapter"
@@ -111,11 +112,12 @@ def _save_merged(base: str, adapter: Path, target: Path, method: Method, tokeniz
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.trainer_utils import align_special_tokens
 
+    code = remote_code.options(base)
     with unpartitioned():  # the gang does not take part
         if method is Method.REWARD:
-            model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype="auto")
+            model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype="auto", **code)
         else:
-            model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+            model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", **code)
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         # As transformers did with the model that was trained: generation ends where the chat template ends a turn, and
         # a classifier finds the last token of a padded row.

@@ -11,6 +11,7 @@ from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Tokenizer
 
 from ..exceptions import ConfigurationError
+from . import remote_code
 from .tokenizer import load_tokenizer
 from .unpartitioned import unpartitioned
 
@@ -37,7 +38,9 @@ class RewardModel:
         self._tokenizer = load_tokenizer(folder, overrides)
         self._tokenizer.padding_side = "right"
         with unpartitioned():
-            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype="auto")
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype="auto", **remote_code.options(folder)
+            )
         # The score is read at the last token that is not padding.
         model.config.pad_token_id = self._tokenizer.pad_token_id
         self._model = model.to(device).eval().requires_grad_(False)
@@ -78,7 +81,7 @@ def check(folder: str | Path, field: str) -> None:
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(folder))
+    config = AutoConfig.from_pretrained(str(folder), **remote_code.options(folder))
     if not is_classifier(config):
         is_ = ", ".join(config.architectures or []) or "of no known architecture"
         raise _refused(field, f"is {is_}, which scores nothing: name a sequence classifier, such as a reward stage's")

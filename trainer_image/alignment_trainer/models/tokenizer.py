@@ -10,7 +10,7 @@ from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Tokenizer
 
 from ..exceptions import ConfigurationError
-from . import chat_template
+from . import chat_template, remote_code
 
 PAD_TOKEN_FIELD: Final = "spec.tokenizer.padToken"  # noqa: S105
 _SPARE_TOKEN: Final = re.compile(
@@ -26,7 +26,7 @@ def load_tokenizer(model: str, overrides: Tokenizer) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, **remote_code.options(model))
     chat_template.apply(tokenizer, overrides.chat_template)
     tokenizer.pad_token = choose_pad_token(
         tokenizer.get_vocab(),

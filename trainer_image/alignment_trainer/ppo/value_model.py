@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from .. import trl_imports
+from ..models import remote_code
 from ..models.reward_model import is_classifier
 
 _PEFT_TASK: Final = "FEATURE_EXTRACTION"
@@ -93,8 +94,9 @@ def _load(folder: str, dtype: torch.dtype, quantization_config: Any | None) -> V
         dtype: of its weights; ZeRO-3 gathers them together with the policy's, which must have the same.
         quantization_config: how the backbone is quantized, if it is.
     """
-    options = {"dtype": dtype, "quantization_config": quantization_config}
-    config = AutoConfig.from_pretrained(folder)
+    code = remote_code.options(folder)
+    options = {"dtype": dtype, "quantization_config": quantization_config, **code}
+    config = AutoConfig.from_pretrained(folder, **code)
     if not is_classifier(config):
         return ValueModel(_zero_head(config, dtype), AutoModel.from_pretrained(folder, **options))
     classifier = AutoModelForSequenceClassification.from_pretrained(folder, **options)
