@@ -1,6 +1,6 @@
 """Kueue on the test cluster: a real one, built from its Go module and installed by the chart in it.
 
-While it is installed, its webhooks are asked about every Job of the cluster; `uninstall` takes it out of the way.
+While it is installed, its webhooks are asked about every Job of the cluster, which then needs Kueue's node.
 """
 
 from __future__ import annotations
@@ -24,10 +24,6 @@ NAMESPACE: Final = "kueue-system"
 CLUSTER_QUEUE: Final = "gangs"
 _VERSION: Final = "kueue.x-k8s.io/v1beta2"
 _FLAVOR: Final = "machine"
-_WEBHOOKS: Final = (
-    "mutatingwebhookconfigurations/kueue-mutating-webhook-configuration",
-    "validatingwebhookconfigurations/kueue-validating-webhook-configuration",
-)
 _CONFIGURATION: Final = {
     "apiVersion": "config.kueue.x-k8s.io/v1beta2",
     "kind": "Configuration",
@@ -48,18 +44,16 @@ def install(kubectl: Kubectl) -> None:
     with step("Kueue"), tempfile.NamedTemporaryFile("w", suffix=".json") as values:
         json.dump(_values(image), values)
         values.flush()
-        output(
-            [tool("helm"), "upgrade", "--install", "kueue", _chart(), "--namespace", NAMESPACE, "--create-namespace",
-             "--values", values.name],
-            env={**os.environ, "KUBECONFIG": str(kubectl.kubeconfig)},
-        )  # fmt: skip
+        _helm(kubectl, "upgrade", "--install", "kueue", _chart(), "--create-namespace", "--values", values.name)
         wait_until("Kueue's webhooks answer", lambda: _accepts(kubectl, _flavor()), 120, interval=0.5)
 
 
 def uninstall(kubectl: Kubectl) -> None:
-    """Let nothing of Kueue act any more; its definitions and what is left of queues stay until the cluster ends."""
-    kubectl.run("delete", "--ignore-not-found", *_WEBHOOKS)
-    kubectl.run("delete", "deployment", "--all", "--wait=false", namespace=NAMESPACE)
+    """Remove Kueue with its queues, definitions and webhooks."""
+    # Queues and flavors are held by finalizers that only a running Kueue takes away.
+    for kind in ("localqueues", "clusterqueues", "resourceflavors"):
+        kubectl.run("delete", f"{kind}.kueue.x-k8s.io", "--all", "--all-namespaces", "--timeout=60s")
+    _helm(kubectl, "uninstall", "kueue", "--wait", "--timeout", "1m")
 
 
 def create_queue(kubectl: Kubectl, namespace: str, name: str, *, pods: int, priorities: Mapping[str, int]) -> None:
@@ -85,6 +79,11 @@ def create_queue(kubectl: Kubectl, namespace: str, name: str, *, pods: int, prio
 def workloads(kubectl: Kubectl, namespace: str) -> list[Object]:
     """The Workloads of a namespace."""
     return kubectl.items("workloads.kueue.x-k8s.io", namespace=namespace)
+
+
+def _helm(kubectl: Kubectl, *arguments: str | Path) -> None:
+    environment = {**os.environ, "KUBECONFIG": str(kubectl.kubeconfig)}
+    output([tool("helm"), *arguments, "--namespace", NAMESPACE], env=environment)
 
 
 def _chart() -> Path:

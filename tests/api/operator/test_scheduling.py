@@ -133,6 +133,7 @@ def test_a_queued_gang_shows_the_queues_words(operator: OperatorProcess, team: T
             "status": {"conditions": [condition]},
         },
     )
+    team.patch("AlignmentJob", "queued", {"metadata": {"labels": {"look": "now"}}})  # it would, after a while
     wait_until("its words are shown", lambda: words in stage(team, "queued").get("message", ""))
     assert words in team.condition("queued", "Reconciling")["message"]
 
