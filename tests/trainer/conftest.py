@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
-from alignment_api.contract import JobLayout, JobReference, RunConfig, Summary
+from alignment_api.contract import JobLayout, JobReference, RunConfig, Summary, TrainerPhase
 from alignment_api.v1alpha1 import AlignmentJobSpec, Method, uses
+from alignment_trainer.run_files import RunFiles
 
 from ..ports import free_port
 from . import tiny
+from .supervised import progress
 
 # Steps of tiny models are shorter than dealing them out to threads; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -208,3 +210,22 @@ def stage_of(method: Method, **overrides: Any) -> dict[str, Any]:
         method.value: {},
     }
     return stage | overrides
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Signal handlers as they were, after what a process does to them at its end."""
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def files(tmp_path: Path, own_signals: None) -> RunFiles:
+    """The run folder of a Pod that is training, supervised by the test's own process."""
+    root = tmp_path / "run"
+    root.mkdir()
+    run_files = RunFiles(root)
+    run_files.write_progress(progress(TrainerPhase.TRAINING))
+    return run_files

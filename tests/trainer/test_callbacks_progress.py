@@ -21,7 +21,7 @@ def test_a_step_that_generates_is_waited_for_after_steps_that_do_not(tmp_path: P
     control.should_evaluate = control.should_save = False
     arguments: Any = SimpleNamespace(local_process_index=0)
     progress.on_train_begin(arguments, state, control)
-    for seconds in (60.0, 2.0, 2.0, 2.0):
+    for seconds in (30.0, 2.0, 2.0, 2.0):
         now[0] += seconds
         state.global_step += 1
         progress.on_step_end(arguments, state, control)
@@ -29,7 +29,7 @@ def test_a_step_that_generates_is_waited_for_after_steps_that_do_not(tmp_path: P
 
     stop = StopWatch(files, clock=lambda: now[0])
     stop.request()
-    now[0] += MIN_STEP_WAIT + STEPS_TO_WAIT * 60
+    now[0] += MIN_STEP_WAIT + STEPS_TO_WAIT * 30
     assert not stop.is_over()
     now[0] += 1
     assert stop.is_over()

@@ -8,7 +8,7 @@ import pytest
 
 from alignment_api.v1alpha1 import Method, Runtime, Stage
 from alignment_trainer.device import Accelerator, Device
-from alignment_trainer.exceptions import ConfigurationError, UnavailableError
+from alignment_trainer.exceptions import ConfigurationError, DeviceError
 from alignment_trainer.launch import machine
 from alignment_trainer.launch.accelerate_config import Rendezvous, accelerate_config, command, deepspeed_config
 from alignment_trainer.launch.child_environment import child_environment, default_interface
@@ -86,7 +86,7 @@ def test_no_default_route() -> None:
 
 
 def test_a_machine_without_what_the_gang_needs() -> None:
-    with pytest.raises(UnavailableError, match="shows none"):
+    with pytest.raises(DeviceError, match="shows none"):
         machine.check(STAGE, runtime(resources={"limits": {"nvidia.com/gpu": 8}}), CPU)
     with pytest.raises(ConfigurationError, match=r"processesPerNode is 9, but the Pod has 8 GPUs"):
         machine.check(STAGE, runtime(processesPerNode=9), GPUS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
+from dataclasses import replace
 
 import pytest
 
+from alignment_api.contract import Problem
 from alignment_api.exit_codes import ExitCode
-from alignment_trainer.exceptions import ConfigurationError
-from alignment_trainer.failures.classify import of_exception, of_text
 from alignment_trainer.launch.ending import ChildEnd, summarize
 from alignment_trainer.run_files import Outcome
 
@@ -24,6 +23,10 @@ def end(
 
 
 KILLED_RANK_1 = "[1]:\n exitcode  : -15 (pid: 7)\nRoot Cause:\n[0]:\n  exitcode  : -9 (pid: 8)\n"
+TIMED_OUT = outcome(0, ExitCode.COMMUNICATION_ERROR).model_copy(
+    update={"message": "Timed out waiting 5000ms for recv operation"}
+)
+XID = "NVRM: Xid (PCI:0000:5d:00): 79, pid=7, GPU has fallen off the bus."
 LOST_PEER = outcome(0, ExitCode.COMMUNICATION_ERROR)
 
 
@@ -37,12 +40,17 @@ LOST_PEER = outcome(0, ExitCode.COMMUNICATION_ERROR)
         (end(1, [LOST_PEER], KILLED_RANK_1), 137, "SIGKILL"),
         (end(1, [LOST_PEER], KILLED_RANK_1, oom=1), ExitCode.OUT_OF_MEMORY, "memory limit"),
         (end(1, [LOST_PEER]), ExitCode.COMMUNICATION_ERROR, "rank 0"),
+        (end(1, [LOST_PEER], " exitcode  : -15 (pid: 7)\n"), ExitCode.COMMUNICATION_ERROR, "rank 0"),
+        (end(1, [TIMED_OUT], KILLED_RANK_1), ExitCode.COMMUNICATION_ERROR, "Timed out"),
         (end(1, [outcome(1, ExitCode.STOPPED_BY_GUARD)]), ExitCode.STOPPED_BY_GUARD, "STOPPED_BY_GUARD"),
         (end(-9), 137, "SIGKILL"),
         (end(-9, stop=True), ExitCode.PREEMPTED, "told to stop"),
         (end(1, [LOST_PEER], stop=True), ExitCode.PREEMPTED, "told to stop"),
         (end(1, tail="Watchdog caught collective timeout\n exitcode  : -6 (pid: 9)\n"), 76, "SIGABRT"),
         (end(1, tail=" exitcode  : -11 (pid: 9)\n"), 139, "SIGSEGV"),
+        (end(1, [LOST_PEER], f"{XID}\n"), ExitCode.DEVICE_ERROR, "fallen off"),
+        (end(1, [LOST_PEER], f"{XID}\n exitcode  : -7 (pid: 9)\n"), ExitCode.DEVICE_ERROR, "fallen off"),
+        (end(1, [LOST_PEER], f"{XID}\n", stop=True), ExitCode.PREEMPTED, "told to stop"),
         (end(1, tail="RuntimeError: CUDA out of memory. Tried to allocate\n"), ExitCode.OUT_OF_MEMORY, "Tried"),
         (end(1, tail="KeyError: 'x'\n"), ExitCode.INTERNAL_ERROR, "KeyError"),
     ],
@@ -53,21 +61,24 @@ def test_cause(seen: ChildEnd, exit_code: int, words: str) -> None:
     assert words in summary.message
 
 
-@pytest.mark.parametrize(
-    ("error", "exit_code"),
-    [
-        (ConfigurationError("no"), ExitCode.CONFIGURATION_ERROR),
-        (MemoryError(), ExitCode.OUT_OF_MEMORY),
-        (OSError(errno.ENOSPC, "No space left on device"), ExitCode.STORAGE_ERROR),
-        (RuntimeError("[gloo/tcp/pair.cc:534] Connection closed by peer [::1]:1"), ExitCode.COMMUNICATION_ERROR),
-        (RuntimeError("NCCL error: unhandled system error"), ExitCode.COMMUNICATION_ERROR),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), ExitCode.OUT_OF_MEMORY),
-        (KeyError("x"), ExitCode.INTERNAL_ERROR),
-    ],
-)  # fmt: skip
-def test_exceptions(error: Exception, exit_code: ExitCode) -> None:
-    assert of_exception(error).exit_code is exit_code
+def test_what_a_process_recognized_outranks_what_another_did_not() -> None:
+    outcomes = [outcome(0, ExitCode.INTERNAL_ERROR, 1.0), outcome(1, ExitCode.DEVICE_ERROR, 2.0)]
+    assert summarize(end(1, outcomes), None).exit_code == ExitCode.DEVICE_ERROR
 
 
-def test_ordinary_output_speaks_for_nothing() -> None:
-    assert of_text("step 3 loss 0.5, 12 GB of memory in use") is None
+def test_where_processes_hung_is_told_and_the_end_of_the_output_kept() -> None:
+    summary = summarize(replace(end(1, [LOST_PEER], "step 3\nno answer\n"), where="rank 1 in spin (x.py:3)"), None)
+    assert summary.message == "rank 0: COMMUNICATION_ERROR; rank 1 in spin (x.py:3)"
+    assert summary.output == "step 3\nno answer"
+
+
+def test_output_is_left_out_where_the_message_says_all() -> None:
+    assert summarize(end(1, [outcome(0, ExitCode.DATA_ERROR)], "Traceback\n"), None).output == ""
+
+
+def test_a_long_story_still_makes_a_summary() -> None:
+    problems = [Problem(field=str(row), message="wrong") for row in range(500)]
+    told = outcome(0, ExitCode.DATA_ERROR).model_copy(update={"message": "x" * 9000, "problems": problems})
+    summary = summarize(end(1, [told]), None)
+    assert len(summary.message) == 2048
+    assert len(summary.problems) == 20

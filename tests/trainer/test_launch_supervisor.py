@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,34 +14,11 @@ import pytest
 from alignment_api.contract import MAX_SUMMARY_BYTES, Problem, Progress, Summary, TrainerPhase
 from alignment_api.exit_codes import ExitCode
 from alignment_trainer.exceptions import DataError
-from alignment_trainer.launch import http, processes
-from alignment_trainer.launch.ending import summarize
-from alignment_trainer.launch.supervisor import run_child
+from alignment_trainer.launch import http, processes, stopping
 from alignment_trainer.launch.termination import run_to_summary, write_summary
 from alignment_trainer.run_files import RunFiles
 
-
-@pytest.fixture
-def files(tmp_path: Path) -> RunFiles:
-    run_files = RunFiles(tmp_path)
-    run_files.write_progress(progress(TrainerPhase.TRAINING))
-    return run_files
-
-
-def progress(phase: TrainerPhase) -> Progress:
-    return Progress(stage="dpo", attempt=1, phase=phase, step=3, metrics={"loss": 0.5}, updated_at=datetime.now(UTC))
-
-
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
-
-
-def run(code: str, files: RunFiles) -> Summary:
-    return summarize(run_child(python(code), dict(os.environ), files), files.read_progress())
-
-
-def terminate_soon(seconds: float = 0.5) -> None:
-    threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+from .supervised import progress, run, terminate_soon
 
 
 def test_output_passes_through_and_its_end_explains_a_failure(
@@ -99,9 +72,22 @@ def test_a_stop_waits_for_the_checkpoint(files: RunFiles) -> None:
 def test_a_stop_does_not_wait_for_peers_that_are_gone(files: RunFiles) -> None:
     terminate_soon()
     began = time.monotonic()
-    summary = run("import faulthandler, signal, time; faulthandler.register(signal.SIGUSR1); time.sleep(60)", files)
-    assert time.monotonic() - began < 12
+    summary = run("import time\ndef step(): time.sleep(60)\nstep()", files)
+    assert time.monotonic() - began < 20
     assert summary.exit_code == ExitCode.PREEMPTED
+    assert "launcher in step (<string>:2)" in summary.message
+
+
+def test_a_checkpoint_that_never_ends_does_not_outlast_the_grace_period(
+    files: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "MAX_WAIT", 1.0)
+    files.write_progress(progress(TrainerPhase.CHECKPOINTING))
+    terminate_soon()
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    summary = run(code, files)
+    assert summary.exit_code == ExitCode.PREEMPTED
+    assert processes.descendants() == []
 
 
 def test_http_serves_files_that_the_training_process_wrote(files: RunFiles, tmp_path: Path) -> None:
@@ -133,7 +119,7 @@ def test_http_serves_files_that_the_training_process_wrote(files: RunFiles, tmp_
         server.shutdown()
 
 
-def test_an_error_becomes_a_summary_that_fits(tmp_path: Path) -> None:
+def test_an_error_becomes_a_summary_that_fits(tmp_path: Path, own_signals: None) -> None:
     def fail() -> Summary:
         problems = [Problem(field=f"row {row}", message="no prompt " * 50) for row in range(500)]
         raise DataError("500 rows are wrong", problems)

@@ -10,6 +10,7 @@
     ├── UnavailableError         the hub or another service did not answer
     ├── StorageError             the workspace is full, read-only or torn
     ├── CommunicationError       a peer was lost or a collective timed out
+    ├── DeviceError              a GPU failed, or is not there
     ├── DeviceMemoryError        device or host memory ran out
     └── Preempted                told to stop; a checkpoint was written first
 """
@@ -82,6 +83,12 @@ class CommunicationError(TrainerError):
     """A peer was lost or a collective timed out."""
 
     exit_code = ExitCode.COMMUNICATION_ERROR
+
+
+class DeviceError(TrainerError):
+    """A GPU failed, or is not there though the Pod was given one."""
+
+    exit_code = ExitCode.DEVICE_ERROR
 
 
 class DeviceMemoryError(TrainerError):

@@ -6,7 +6,6 @@ import argparse
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
@@ -20,7 +19,7 @@ from alignment_api.v1alpha1 import Method
 from . import device
 from .environment import Environment
 from .exceptions import TrainerError
-from .failures.classify import of_exception
+from .failures.classify import is_collective_timeout, of_exception
 from .lean_imports import without_bitsandbytes, without_garbage_collection
 from .run_files import Outcome, RunFiles
 
@@ -38,9 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--attempt", type=int, required=True)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    faulthandler.register(signal.SIGUSR1)  # the supervisor asks a hung process for its stacks
+    faulthandler.enable()  # a crash, or NCCL's abort after a timeout, leaves its stacks in the output
     files = RunFiles.of_this_process()
     rank = int(os.environ.get("RANK", "0"))
+    files.enlist(rank)
     try:
         environment = Environment.read()
         outcome = _run_stage(environment.load_config(), environment.workspace, options.stage, options.attempt, rank)
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rank=rank, exit_code=cause.exit_code, time=time.time(), message=cause.message, problems=problems
         )
     files.write_outcome(outcome)
+    if is_collective_timeout(outcome.message):
+        files.wait_for_stacks()  # once this process has ended, the launcher ends the one it waited for
     sys.stdout.flush()
     sys.stderr.flush()
     # A preempted process ends like one that finished: the launcher would kill its peers on any other code.

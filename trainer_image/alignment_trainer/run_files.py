@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import os
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,6 +20,13 @@ from alignment_api.v1alpha1 import GateStatus, ModelStatus
 from .files import write_atomically
 
 RUN_FOLDER_VARIABLE: Final = "ALIGNMENT_RUN_FOLDER"
+
+WAITING_FOR_STACKS: Final = "wait_for_stacks"
+"""Name of the function in which a process waits until its peers' stacks are taken."""
+
+_PR_SET_PTRACER: Final = 0x59616D61
+_STACKS_PATIENCE: Final = 15.0
+_POLL_SECONDS: Final = 0.05
 
 
 class Outcome(BaseModel):
@@ -71,6 +82,45 @@ class RunFiles:
     def stop_request(self) -> Path:
         """Exists once the Pod has been told to stop: the gang checkpoints at the next step and ends."""
         return self.root / "stop"
+
+    @property
+    def supervisor(self) -> Path:
+        """The supervisor's process number."""
+        return self.root / "supervisor"
+
+    @property
+    def stacks_request(self) -> Path:
+        """Exists once a process has waited for a collective in vain: the others are to be looked at."""
+        return self.root / "stacks-wanted"
+
+    @property
+    def stacks_taken(self) -> Path:
+        """Exists once the supervisor has looked at all processes."""
+        return self.root / "stacks-taken"
+
+    def own_stacks(self, rank: int | str) -> Path:
+        """Where a process writes its stacks when it gets SIGUSR1."""
+        return self.root / f"own-stacks-{rank}.txt"
+
+    def enlist(self, rank: int) -> None:
+        """Make this process, a training process, known to the supervisor, and let that look into it."""
+        supervisor = int(self.supervisor.read_text())
+        # Refused where the kernel has no Yama, which is where nobody needs to be named.
+        ctypes.CDLL(None).prctl(_PR_SET_PTRACER, supervisor, 0, 0, 0)
+        # The file stays open as long as the process; a closed one would be another file's number when it is needed.
+        faulthandler.register(signal.SIGUSR1, file=self.own_stacks(rank).open("w"))
+        write_atomically(self.root / f"process-{rank}", str(os.getpid()))
+
+    def enlisted(self) -> dict[int, int]:
+        """Process numbers of the training processes, by rank."""
+        return {int(path.name.partition("-")[2]): int(path.read_text()) for path in self.root.glob("process-*")}
+
+    def wait_for_stacks(self) -> None:
+        """Ask the supervisor to look at this Pod's processes, and wait until it has, or for a while."""
+        self.stacks_request.touch()
+        deadline = time.monotonic() + _STACKS_PATIENCE
+        while not self.stacks_taken.exists() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def outcome(self, rank: int) -> Path:
         return self.root / f"outcome-{rank}.json"

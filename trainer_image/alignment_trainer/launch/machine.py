@@ -6,7 +6,7 @@ from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import Runtime, Stage
 
 from ..device import Device
-from ..exceptions import ConfigurationError, UnavailableError
+from ..exceptions import ConfigurationError, DeviceError
 
 
 def check(stage: Stage, runtime: Runtime, machine: Device) -> None:
@@ -18,13 +18,13 @@ def check(stage: Stage, runtime: Runtime, machine: Device) -> None:
         machine: what this Pod trains on.
 
     Raises:
-        UnavailableError: GPUs were asked for, and the driver shows none.
+        DeviceError: GPUs were asked for, and the driver shows none.
         ConfigurationError: there are more processes than GPUs, or 4-bit weights under DeepSpeed on a CPU.
     """
     limits = (runtime.resources.limits or {}) | (runtime.resources.requests or {})
     wants_gpu = any(name.endswith("/gpu") for name in limits)
     if machine.is_cpu and wants_gpu:
-        raise UnavailableError("the Pod asked for GPUs, but the NVIDIA driver on this node shows none")
+        raise DeviceError("the Pod asked for GPUs, but the NVIDIA driver on this node shows none")
     if not machine.is_cpu and machine.count < runtime.processes_per_node:
         raise ConfigurationError(
             f"runtime.processesPerNode is {runtime.processes_per_node}, but the Pod has {machine.count} GPUs: "

@@ -17,10 +17,10 @@ def become_subreaper() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants() -> list[int]:
-    """Every process below this one, nearest first."""
+def descendants(ancestor: int | None = None) -> list[int]:
+    """Every process below ``ancestor``, nearest first; below this one unless told otherwise."""
     parents = _parents()
-    found = [os.getpid()]
+    found = [os.getpid() if ancestor is None else ancestor]
     for pid in found:
         found.extend(child for child, parent in parents.items() if parent == pid)
     return found[1:]

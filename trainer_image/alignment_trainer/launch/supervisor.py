@@ -13,13 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-from alignment_api.contract import AttemptLayout, JobLayout, Progress, RunConfig, Summary, TrainerPhase
+from alignment_api.contract import JobLayout, Progress, RunConfig, Summary, TrainerPhase
+from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Method, Runtime, Stage
 from alignment_api.v1alpha1.runtime import DeepSpeed
 
@@ -29,17 +29,20 @@ from ..environment import Environment
 from ..exceptions import ConfigurationError
 from ..files import write_atomically
 from ..run_files import RunFiles
-from . import accelerate_config, child_environment, http, machine, processes
+from . import accelerate_config, child_environment, evidence, http, machine, processes
 from .accelerate_config import LOCAL_HOST, Rendezvous
+from .bounded import done_within
 from .ending import ChildEnd, summarize
+from .masking import Mask
 from .output import OutputTail
+from .stacks import StackDumps
 from .stopping import StopWatch
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.1
-_STACKS_SECONDS: Final = 0.5
+_KILL_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 2.0
-_Handler = Callable[[int, FrameType | None], None]
+_EVIDENCE_SECONDS: Final = 10.0
 _OOM_EVENTS: Final = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -54,7 +57,7 @@ def supervise(config: RunConfig, environment: Environment, stage_name: str, atte
         host: name of rank 0's Pod; None for a gang of one Pod.
 
     Raises:
-        UnavailableError: the node shows no GPUs though the Pod asked for some.
+        DeviceError: the node shows no GPUs though the Pod asked for some.
         ConfigurationError: the gang has no rendezvous host, or the machine cannot do what the stage asks.
     """
     stage = config.spec.stage(stage_name)
@@ -66,6 +69,7 @@ def supervise(config: RunConfig, environment: Environment, stage_name: str, atte
     layout = JobLayout(workspace=environment.workspace, job=config.job)
     own = layout.stage(stage_name).attempt(attempt)
     rendezvous = Rendezvous(host or LOCAL_HOST, environment.rendezvous_port, environment.machine_rank)
+    mask = Mask.of(os.environ)
     with tempfile.TemporaryDirectory(prefix="alignment-", ignore_cleanup_errors=True) as folder:
         files = RunFiles(Path(folder))
         files.write_progress(
@@ -78,10 +82,17 @@ def supervise(config: RunConfig, environment: Environment, stage_name: str, atte
                 os.environ, runtime, hardware, files.root, child_environment.read_routes()
             )
             command = accelerate_config.command(files.accelerate_config, runtime, stage_name, attempt)
-            end = run_child(command, variables, files)
-            summary = summarize(end, files.read_progress())
-            if summary.exit_code != 0:
-                keep_evidence(own, environment.machine_rank, end.tail)
+            stop = StopWatch(files, saves=stage.method is not Method.EVALUATE)
+            with stop.heeding_signals():
+                end = run_child(command, variables, files, stop, mask)
+            summary = mask.summary(summarize(end, files.read_progress()))
+
+            def keep_evidence() -> None:
+                evidence.keep(own.evidence, environment.machine_rank, summary, end.tail, end.stacks, mask)
+
+            # The volume may hang, perhaps that is what the processes hung in; how they ended is said nevertheless.
+            if summary.exit_code != ExitCode.OK and not done_within(_EVIDENCE_SECONDS, keep_evidence):
+                _log.warning("the evidence could not be kept in %g s: %s", _EVIDENCE_SECONDS, own.evidence)
             return summary
         finally:
             server.shutdown()
@@ -101,43 +112,48 @@ def write_configuration(files: RunFiles, runtime: Runtime, rendezvous: Rendezvou
     write_atomically(files.deepspeed_config, json.dumps(accelerate_config.deepspeed_config(runtime), indent=2))
 
 
-def run_child(command: list[str], variables: dict[str, str], files: RunFiles) -> ChildEnd:
+def run_child(command: list[str], variables: dict[str, str], files: RunFiles, stop: StopWatch, mask: Mask) -> ChildEnd:
     """Run the launcher until it ends, or until it has had its time after a request to stop.
 
     Args:
         command: what to run.
         variables: its whole environment.
         files: run folder, in which the request to stop is left and outcomes are found.
+        stop: told when the Pod is to stop.
+        mask: what its output must not show.
     """
     processes.become_subreaper()
-    stop = StopWatch(files)
-    previous = {number: signal.signal(number, _stopper(stop)) for number in (signal.SIGTERM, signal.SIGINT)}
+    files.supervisor.write_text(str(os.getpid()))
     oom_kills = count_oom_kills()
     child = subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
     assert child.stdout is not None  # noqa: S101 - it is a pipe
-    output = OutputTail(child.stdout, sys.stdout.buffer)
+    output = OutputTail(child.stdout, sys.stdout.buffer, mask)
+    stacks = StackDumps(files, child.pid)
     try:
         while child.poll() is None:
             processes.reap_orphans(child.pid)
             if stop.is_over():
                 _log.warning("the training processes have not stopped in time: %s", stop.why())
-                processes.signal_all(signal.SIGUSR1)  # they print their stacks
-                time.sleep(_STACKS_SECONDS)
-                processes.signal_all(signal.SIGKILL)
-            time.sleep(_POLL_SECONDS)
+                stacks.take()
+                break
+            # After such a line NCCL ends its process within moments: it is not slept over.
+            if output.collective_timeout.wait(_POLL_SECONDS) or files.stacks_request.exists():
+                output.collective_timeout.clear()
+                if not files.stacks_taken.exists():
+                    stacks.take()
     finally:
-        _kill_stragglers(child.pid)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _kill_all(child)
     output.drain(_DRAIN_SECONDS)
     return ChildEnd(
-        return_code=child.returncode,
+        return_code=-signal.SIGKILL if child.returncode is None else child.returncode,
         outcomes=files.read_outcomes(),
         tail=output.text(),
         oom_kills=count_oom_kills() - oom_kills,
         told_to_stop=stop.requested,
+        stacks=stacks.texts,
+        where=stacks.where(),
     )
 
 
@@ -150,25 +166,16 @@ def count_oom_kills() -> int:
     return int(events.get("oom_kill", "0"))
 
 
-def keep_evidence(attempt: AttemptLayout, machine_rank: int, tail: str) -> None:
-    """Keep the end of the output of a failed attempt, which Kubernetes deletes with the Pod."""
-    try:
-        attempt.evidence.mkdir(parents=True, exist_ok=True)
-        (attempt.evidence / f"output-{machine_rank}.txt").write_text(tail)
-    except OSError as error:
-        _log.warning("cannot keep the output in %s: %s", attempt.evidence, error)
+def _kill_all(child: subprocess.Popen[bytes]) -> None:
+    """End the launcher and what it left behind: its workers have sessions of their own.
 
-
-def _stopper(stop: StopWatch) -> _Handler:
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.request()
-
-    return handle
-
-
-def _kill_stragglers(child: int) -> None:
-    """End what the launcher left behind: its workers have sessions of their own."""
-    while processes.descendants():
+    Processes that wait for a volume that hangs cannot be killed; they are not waited for.
+    """
+    deadline = time.monotonic() + _KILL_SECONDS
+    while processes.descendants() and time.monotonic() < deadline:
         processes.signal_all(signal.SIGKILL)
-        processes.reap_orphans(child)
+        child.poll()
+        processes.reap_orphans(child.pid)
         time.sleep(_POLL_SECONDS / 10)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=0)
