@@ -43,7 +43,9 @@ class Kubectl:
     def install_crd(self) -> None:
         """Apply the CustomResourceDefinition client-side and wait until the API server serves it."""
         self("apply", "--filename", CRD_PATH)
-        self("wait", "--for=condition=Established", "--timeout=30s", f"crd/{PLURAL}.{GROUP}")
+        # `--for=condition` fails on a definition so new that its conditions are null.
+        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        self("wait", established, "--timeout=30s", f"crd/{PLURAL}.{GROUP}")
 
 
 @dataclass(frozen=True)
