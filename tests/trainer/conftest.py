@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +80,11 @@ class Pod:
 
 @dataclass
 class Workspace:
-    """A workspace volume and the jobs on it."""
+    """A workspace volume and the jobs on it; what Pods say is kept in ``outputs``, or else on the volume too."""
 
     root: Path
     pods: list[Pod] = field(default_factory=list)
+    outputs: Path | None = None
 
     @property
     def layout(self) -> JobLayout:
@@ -124,12 +125,20 @@ class Workspace:
         return path
 
     def start(
-        self, job: Path, stage: str, *, attempt: int = 1, rank: int = 0, rendezvous: int | None = None, **variables: str
+        self,
+        job: Path,
+        stage: str,
+        *,
+        attempt: int = 1,
+        rank: int = 0,
+        rendezvous: int | None = None,
+        arguments: Sequence[str] = (),
+        **variables: str,
     ) -> Pod:
-        """Start one Pod of a gang; ``rendezvous`` is the port of a gang of several."""
+        """Start one Pod of a gang; ``rendezvous`` is the port of a gang of several, ``arguments`` are further ones."""
         number = len(self.pods)
-        log = self.root / f"termination-{number}"
-        output = self.root / f"output-{number}.txt"
+        log = (self.outputs or self.root) / f"termination-{number}"
+        output = (self.outputs or self.root) / f"output-{number}.txt"
         port = free_port()
         environment = os.environ | {
             "ALIGNMENT_CONFIG": str(job),
@@ -142,6 +151,7 @@ class Workspace:
             "HF_HUB_OFFLINE": "1",
         }
         command = [sys.executable, "-m", "alignment_trainer", "train", "--stage", stage, "--attempt", str(attempt)]
+        command += arguments
         if rendezvous:
             command += ["--rendezvous-host", "127.0.0.1"]
         with output.open("wb") as file:
@@ -160,6 +170,10 @@ class Workspace:
         """The history of an attempt, one entry for each report."""
         lines = self.layout.stage(stage).attempt(attempt).metrics.read_text().splitlines()
         return [json.loads(line) for line in lines]
+
+    def keep_checkpoints(self, stage: str, attempt: int) -> None:
+        """Let an attempt remove none of its checkpoints, not even at its end: the next one seems to have begun."""
+        self.layout.stage(stage).attempt(attempt + 1).root.mkdir(parents=True)
 
     def wait_for_step(self, stage: str, step: int, attempt: int = 1, timeout: float = 120) -> None:
         """Wait until an attempt has reported a step."""

@@ -118,12 +118,13 @@ def run_stage(
     steps = TRAINING | {"maxSteps": STEPS, "checkpoint": checkpoint} | dict(training or {})
     stage = stage_of(method, training=steps, **fields) | {"name": name}
     job = workspace.write_job({"runtime": dict(runtime), "stages": [stage]})
+    workspace.keep_checkpoints(name, attempt=1)
     summary = workspace.run(job, name)
     assert summary.exit_code == ExitCode.OK, (summary.message, summary.problems)
     return StageRun(workspace, method, name, job, summary)
 
 
-def cut_off_and_resume(run: StageRun, step: int = CHECKPOINT) -> StageRun:
+def cut_off_and_resume(run: StageRun, step: int = CHECKPOINT, arguments: Sequence[str] = ()) -> StageRun:
     """Bring the volume to where it was when ``step`` had been saved, and start the next attempt, as after a power cut.
 
     The model of ``run`` is moved to ``<its folder>-uninterrupted``, so that both can be compared.
@@ -135,7 +136,7 @@ def cut_off_and_resume(run: StageRun, step: int = CHECKPOINT) -> StageRun:
         if int(checkpoint.name.removeprefix("checkpoint-")) > step:
             shutil.rmtree(checkpoint)
     attempt = run.attempt + 1
-    summary = run.workspace.run(run.job, run.name, attempt=attempt)
+    summary = run.workspace.run(run.job, run.name, attempt=attempt, arguments=arguments)
     assert summary.exit_code == ExitCode.OK, (summary.message, summary.problems)
     assert f"resuming from step {step}" in run.output
     return replace(run, summary=summary, attempt=attempt)

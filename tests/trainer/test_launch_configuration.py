@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignment_api.v1alpha1 import Method, Runtime, Stage
+from alignment_trainer.attempt import Attempt
 from alignment_trainer.device import Accelerator, Device
 from alignment_trainer.exceptions import ConfigurationError, DeviceError
 from alignment_trainer.launch import machine
@@ -53,7 +54,7 @@ def test_offloading_brings_deepspeeds_own_optimizer() -> None:
 
 
 def test_the_gangs_timeout_reaches_the_rendezvous() -> None:
-    parts = command(Path("/run/a.json"), runtime(communication={"timeoutSeconds": 77}), "dpo", 3)
+    parts = command(Path("/run/a.json"), runtime(communication={"timeoutSeconds": 77}), Attempt("dpo", 3))
     assert "timeout=77" in parts
     assert parts[-4:] == ["--stage", "dpo", "--attempt", "3"]
 

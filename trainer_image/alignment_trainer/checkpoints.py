@@ -1,7 +1,8 @@
-"""Checkpoints of a stage: which are complete, which one to resume from, which to remove.
+"""Checkpoints of a stage on its volume: which are complete, which are the best to resume from, which to remove.
 
 transformers writes ``checkpoint-<step>`` folders file by file from every rank. Rank 0 adds the completion marker after
-all ranks are done; a folder without a marker, or not as its marker says, is never resumed from.
+all ranks are done; a folder without a marker was never complete. An attempt changes only folders of attempts up to its
+own, so a gang that was cut off and lives on can take nothing from the one that replaced it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +18,10 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from alignment_api.contract import CheckpointMark, JobLayout, StageLayout
+from alignment_api.contract import AttemptLayout, CheckpointMark, JobLayout, StageLayout
+from alignment_api.contract.layout import COMPLETION_MARKER
 
-from .completion import Marker, list_files, read_marker, write_marker
+from .completion import FileEntry, Marker, NotComplete, glance_at, has_marker, read_marker, write_marker
 
 _log = logging.getLogger(__name__)
 _NAME: Final = re.compile(r"^checkpoint-(\d+)$")
@@ -30,6 +33,14 @@ class CheckpointMarker(Marker):
     step: Annotated[int, Field(ge=0)]
     tokens: Annotated[int, Field(ge=0)] = Field(description="Tokens trained on up to here, over all attempts.")
     time: datetime
+    processes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Training processes that wrote it; ZeRO partitions its state among them."
+    )
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(entry.size for entry in self.files.values())
 
 
 @dataclass(frozen=True)
@@ -44,34 +55,93 @@ class Checkpoint:
         return CheckpointMark(step=self.marker.step, path=layout.relative(self.folder), time=self.marker.time)
 
 
-def complete(folder: Path, *, step: int, tokens: int) -> Checkpoint:
-    """Make the checkpoint in ``folder`` count; every rank must have finished writing to it."""
-    marker = CheckpointMarker(files=list_files(folder), step=step, tokens=tokens, time=datetime.now(UTC))
+def complete(
+    folder: Path, files: dict[str, FileEntry], *, step: int, tokens: int, processes: int | None = None
+) -> Checkpoint:
+    """Make the checkpoint in ``folder`` count; every rank must have finished writing to it.
+
+    Args:
+        folder: where it lies.
+        files: all that was written.
+        step: optimizer steps done.
+        tokens: tokens trained on.
+        processes: training processes that wrote it.
+    """
+    marker = CheckpointMarker(files=files, step=step, tokens=tokens, time=datetime.now(UTC), processes=processes)
     write_marker(folder, marker)
     return Checkpoint(folder, marker)
 
 
+def best_first(stage: StageLayout, up_to_attempt: int) -> list[Path]:
+    """Folders of checkpoints of attempts 1 to ``up_to_attempt``: the most steps first; of equals, the latest attempt's.
+
+    Whether they are complete is not looked at.
+    """
+    return sorted(_latest_first(stage, up_to_attempt), key=_step, reverse=True)  # stable: equal steps stay latest first
+
+
 def newest(stage: StageLayout, up_to_attempt: int) -> Checkpoint | None:
-    """The complete checkpoint with the most steps among attempts 1 to ``up_to_attempt``; of equals, the latest one."""
-    latest_first = range(up_to_attempt, 0, -1)
-    folders = [folder for attempt in latest_first for folder in _in(stage.attempt(attempt).checkpoints)]
-    for folder in sorted(folders, key=_step, reverse=True):  # stable, so equal steps stay latest first
-        marker = read_marker(folder, CheckpointMarker)
-        if marker is not None:
-            return Checkpoint(folder, marker)
-        _log.warning("skipping %s: it has no valid completion marker", folder)
+    """The first of `best_first` that is complete at a glance."""
+    for folder in best_first(stage, up_to_attempt):
+        try:
+            return Checkpoint(folder, glance_at(folder, CheckpointMarker))
+        except NotComplete as fault:
+            _log.warning("skipping %s: %s", folder, fault)
     return None
 
 
-def rotate(checkpoints: Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` complete checkpoints below ``checkpoints``, and incomplete older ones."""
-    folders = sorted(_in(checkpoints), key=_step, reverse=True)
+def rotate(stage: StageLayout, attempt: int, keep: int, damaged: Collection[Path] = ()) -> None:
+    """Remove all but the newest ``keep`` complete checkpoints of the stage; called once ``attempt`` has completed one.
+
+    The attempt's own count first: it chose the best there was to resume from, so what is left of earlier ones is
+    behind them. Once a later attempt has begun, nothing is removed, for it may be reading any of them.
+
+    Args:
+        stage: the stage's folders.
+        attempt: number of the attempt; folders of later ones are not looked at.
+        keep: how many to keep.
+        damaged: folders that are known to be damaged though a glance does not show it.
+    """
+    if stage.attempt(attempt + 1).root.exists():
+        _log.warning("attempt %d has taken over: leaving old checkpoints to it", attempt + 1)
+        return
     kept = 0
-    for folder in folders:
+    for folder in _latest_first(stage, attempt):
         if kept >= keep:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif read_marker(folder, CheckpointMarker) is not None:
+            _remove(folder)
+        elif folder not in damaged and read_marker(folder, CheckpointMarker) is not None:
             kept += 1
+
+
+def remove_abandoned(stage: StageLayout, attempt: int) -> None:
+    """Remove what attempts before ``attempt`` left half written: those that were killed could not do so."""
+    for number in range(1, attempt):
+        discard_incomplete(stage.attempt(number))
+
+
+def discard_incomplete(attempt: AttemptLayout) -> None:
+    """Remove what an attempt that is over left half written, as far as the volume lets it."""
+    leftovers = [folder for folder in _in(attempt.checkpoints) if not has_marker(folder)]
+    for folder in (*leftovers, attempt.building, attempt.resharded):
+        if folder.exists():
+            _log.info("removing %s: it was not completed", folder)
+            _remove(folder)
+
+
+def _latest_first(stage: StageLayout, up_to_attempt: int) -> Iterator[Path]:
+    """Folders of checkpoints, those of the latest attempt first, and of each attempt those with the most steps."""
+    for attempt in range(up_to_attempt, 0, -1):
+        yield from sorted(_in(stage.attempt(attempt).checkpoints), key=_step, reverse=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its marker first: killed half-way, this leaves nothing that claims to be complete."""
+    try:
+        (folder / COMPLETION_MARKER).unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("cannot remove %s: %s", folder, error)
+        return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in(checkpoints: Path) -> list[Path]:

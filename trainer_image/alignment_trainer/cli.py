@@ -10,6 +10,7 @@ from types import FrameType
 
 from alignment_api.contract import JobLayout, Summary
 
+from .attempt import Attempt
 from .environment import Environment
 from .exceptions import Preempted
 from .launch.termination import run_to_summary, write_summary
@@ -46,7 +47,8 @@ def _run(options: argparse.Namespace, environment: Environment) -> Summary:
         return prepare.main(config, JobLayout(workspace=environment.workspace, job=config.job))
     from .launch.supervisor import supervise
 
-    return supervise(config, environment, options.stage, options.attempt, options.rendezvous_host)
+    attempt = Attempt.of(options)
+    return supervise(attempt.applied_to(config), environment, attempt, options.rendezvous_host)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +56,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(PREPARE, help="check data and configuration of every stage, and bring models to the workspace")
     train = commands.add_parser(TRAIN, help="run this Pod's share of a stage")
-    train.add_argument("--stage", required=True, help="name of the stage")
-    train.add_argument("--attempt", type=int, required=True, help="number of the attempt, from 1")
+    Attempt.add_arguments(train)
     train.add_argument("--rendezvous-host", help="host name of rank 0's Pod; only for gangs of several Pods")
     return parser

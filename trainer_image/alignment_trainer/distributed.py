@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from alignment_api.v1alpha1 import Runtime
 
 from .device import Device
+
+Shared = TypeVar("Shared")
 
 
 def join_gang(device: Device, runtime: Runtime) -> PartialState:
@@ -38,3 +41,10 @@ def greatest(value: int, device: Any) -> int:
     shared = torch.tensor(int(value), device=device)
     dist.all_reduce(shared, op=dist.ReduceOp.MAX)
     return int(shared.item())
+
+
+def agree(choice: Shared) -> Shared:
+    """Rank 0's choice, on every process; every process must ask."""
+    shared = [choice]
+    broadcast_object_list(shared, from_process=0)
+    return shared[0]

@@ -9,6 +9,7 @@
     ├── GuardError               the training was ruining the model and was stopped
     ├── UnavailableError         the hub or another service did not answer
     ├── StorageError             the workspace is full, read-only or torn
+    ├── CheckpointError          there were checkpoints, and none of them is whole
     ├── CommunicationError       a peer was lost or a collective timed out
     ├── DeviceError              a GPU failed, or is not there
     ├── DeviceMemoryError        device or host memory ran out
@@ -77,6 +78,12 @@ class StorageError(TrainerError):
     """The workspace is full, read-only or torn."""
 
     exit_code = ExitCode.STORAGE_ERROR
+
+
+class CheckpointError(TrainerError):
+    """There were checkpoints, and none of them can be resumed from."""
+
+    exit_code = ExitCode.CHECKPOINT_ERROR
 
 
 class CommunicationError(TrainerError):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from alignment_api.contract import CheckpointMark, Progress, TrainerPhase
 
+from . import storage
 from .run_files import RunFiles
 
 MAX_METRICS: Final = 64
@@ -84,5 +85,5 @@ class Reporter:
         if self._history is not None:
             line = {"time": self.progress.updated_at.isoformat(), "step": self.progress.step}
             line |= {name: finite[name] for name in values if name in finite}
-            with self._history.open("a") as file:
+            with storage.explained(self._history), self._history.open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -17,6 +17,7 @@ from alignment_api.contract import JobLayout, RunConfig
 from alignment_api.v1alpha1 import Runtime, Stage, Tokenizer
 
 from . import defaults, trainer_args
+from .attempt import Attempt
 from .completion import read_marker
 from .files import write_atomically
 from .guard.thresholds import guard_of, thresholds_of
@@ -27,13 +28,14 @@ from .registry import method_module
 _log = logging.getLogger(__name__)
 
 TRAINER_ARGS: Final = "trainerArgs"
+ATTEMPT: Final = "attempt"
 DEFAULT: Final = "default"
 TRAINER: Final = "trainer"
 TRL: Final = "trl"
 _PACKAGES: Final = ("torch", "trl", "transformers", "peft", "datasets", "accelerate", "deepspeed")
 
 
-def record(inputs: TrainerInputs, options: Any, config: RunConfig, layout: JobLayout) -> None:
+def record(inputs: TrainerInputs, options: Any, config: RunConfig, layout: JobLayout, attempt: Attempt) -> None:
     """Write the resolved configuration of an attempt and log its summary.
 
     Args:
@@ -41,10 +43,13 @@ def record(inputs: TrainerInputs, options: Any, config: RunConfig, layout: JobLa
         options: the TRL config as the trainer left it.
         config: the whole job.
         layout: its folders.
+        attempt: the attempt, for what it decides itself.
     """
+    runtime = config.spec.runtime_of(inputs.stage)
     content = {
         **_run(inputs, config, layout),
-        "options": decided(options.to_dict(), inputs.stage, config.spec.runtime_of(inputs.stage)),
+        "gang": _gang(runtime, attempt),
+        "options": decided(options.to_dict(), inputs.stage, runtime) | _reshaped(options, attempt),
     }
     write_atomically(inputs.attempt.resolved, json.dumps(content, indent=2, default=str))
     _log.info("%s", summary(content))
@@ -75,6 +80,24 @@ def decided(options: Mapping[str, Any], stage: Stage, runtime: Runtime) -> dict[
     return {name: {"value": options[name], "by": by(name)} for name in sorted(names)}
 
 
+def _reshaped(options: Any, attempt: Attempt) -> dict[str, dict[str, Any]]:
+    """The options that follow from an attempt's own shape rather than from the specification."""
+    names = []
+    if attempt.micro_batch_size is not None:
+        names += ["per_device_train_batch_size", "per_device_eval_batch_size"]
+    if attempt.micro_batch_size is not None or attempt.nodes is not None:
+        names.append("gradient_accumulation_steps")
+    return {name: {"value": getattr(options, name), "by": ATTEMPT} for name in names}
+
+
+def _gang(runtime: Runtime, attempt: Attempt) -> dict[str, dict[str, Any]]:
+    """The size of the gang, and who decided it."""
+    return {
+        "nodes": {"value": runtime.nodes, "by": "runtime.nodes" if attempt.nodes is None else ATTEMPT},
+        "processesPerNode": {"value": runtime.processes_per_node, "by": "runtime.processesPerNode"},
+    }
+
+
 def summary(content: Mapping[str, Any]) -> str:
     """A few lines for the log: the model, the tokenizer, and every option that was not left to TRL or the trainer."""
     tokenizer, adapter = content["tokenizer"], content["adapter"]
@@ -82,6 +105,7 @@ def summary(content: Mapping[str, Any]) -> str:
         f"stage {content['stage']}: {content['method']} of {'an adapter on ' if adapter else ''}{content['model']}",
         *(f"{field}: {folder['path']}" for field, folder in content["models"].items() if field != "model"),
         *([f"adapter: {json.dumps(adapter)}"] if adapter else []),
+        "gang: " + ", ".join(f"{name} {entry['value']} ({entry['by']})" for name, entry in content["gang"].items()),
         f"guard: {json.dumps(content['guard'])}",
         f"tokenizer: pad {tokenizer['pad']['token']}, end {tokenizer['eos']['token']}, "
         f"chat template {tokenizer['chatTemplate']['name']} ({tokenizer['chatTemplate']['digest'][:19]})",

@@ -16,7 +16,8 @@ from alignment_api.contract import JobLayout, RunConfig
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Method
 
-from . import device
+from . import device, storage
+from .attempt import Attempt
 from .environment import Environment
 from .exceptions import TrainerError
 from .failures.classify import is_collective_timeout, of_exception
@@ -33,9 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wait for processes that no longer answer.
     """
     parser = argparse.ArgumentParser(prog="python -m alignment_trainer.run", description=__doc__)
-    parser.add_argument("--stage", required=True)
-    parser.add_argument("--attempt", type=int, required=True)
-    options = parser.parse_args(arguments)
+    Attempt.add_arguments(parser)
+    attempt = Attempt.of(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     faulthandler.enable()  # a crash, or NCCL's abort after a timeout, leaves its stacks in the output
     files = RunFiles.of_this_process()
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files.enlist(rank)
     try:
         environment = Environment.read()
-        outcome = _run_stage(environment.load_config(), environment.workspace, options.stage, options.attempt, rank)
+        config = attempt.applied_to(environment.load_config())
+        with storage.explained(environment.workspace):
+            outcome = _run_stage(config, environment.workspace, attempt, rank)
     except Exception as error:
         traceback.print_exc()
         cause = of_exception(error)
@@ -60,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(ExitCode.OK if outcome.exit_code is ExitCode.PREEMPTED else outcome.exit_code)
 
 
-def _run_stage(config: RunConfig, workspace: Path, stage_name: str, attempt: int, rank: int) -> Outcome:
-    stage = config.spec.stage(stage_name)
+def _run_stage(config: RunConfig, workspace: Path, attempt: Attempt, rank: int) -> Outcome:
+    stage = config.spec.stage(attempt.stage)
     layout = JobLayout(workspace=workspace, job=config.job)
     if stage.adapter is None or stage.adapter.quantization is None:
         without_bitsandbytes()
@@ -71,7 +73,7 @@ def _run_stage(config: RunConfig, workspace: Path, stage_name: str, attempt: int
             from .distributed import join_gang
 
         join_gang(device.detect(), config.spec.runtime_of(stage))
-        gates = evaluation.run(config, layout, stage, attempt)
+        gates = evaluation.run(config, layout, stage, attempt.number)
         return Outcome(rank=rank, exit_code=ExitCode.OK, time=time.time(), gates=gates)
     with without_garbage_collection():
         from .train import train

@@ -8,22 +8,35 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from datasets import load_from_disk
 
 from alignment_api.contract import AttemptLayout, CheckpointMark, JobLayout, RunConfig, StageLayout, TrainerPhase
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import ModelStatus, Stage
 
-from . import base_models, checkpoints, device, distributed, history, resolved, trl_imports
+from . import (
+    base_models,
+    checkpoints,
+    device,
+    distributed,
+    history,
+    resolved,
+    resume,
+    storage,
+    trl_imports,
+    universal,
+    whole_steps,
+)
+from .attempt import Attempt
 from .callbacks.checkpoint import CheckpointCallback
 from .callbacks.finished import FinishedCallback, NothingLeftToTrain
 from .callbacks.guard import GuardCallback
 from .callbacks.preemption import PreemptionCallback
 from .callbacks.progress import ProgressCallback
+from .checkpoints import Checkpoint
 from .device import Device
 from .files import link_tree
 from .guard.readings import MEAN_LENGTH
@@ -38,25 +51,26 @@ from .reporter import Reporter
 from .run_files import Outcome, RunFiles
 
 _log = logging.getLogger(__name__)
-Choice = TypeVar("Choice")
 TRAIN: Final = "train"
 EVAL: Final = "eval"
 
 
-def train(config: RunConfig, layout: JobLayout, stage: Stage, attempt: int) -> Outcome:
+def train(config: RunConfig, layout: JobLayout, stage: Stage, attempt: Attempt) -> Outcome:
     """Train ``stage`` to its end, or to the next step after a request to stop.
 
     Args:
-        config: the whole job.
+        config: the whole job, the stage in the shape of the attempt.
         layout: its folders.
         stage: the stage.
-        attempt: number of the attempt; it writes below its own folder only, until it exports the model.
+        attempt: the attempt; it writes below its own folder only, until it exports the model.
 
     Returns:
         How this process ended; rank 0's has the results.
 
     Raises:
         ConfigurationError: the tokenizer lacks what the stage needs.
+        CheckpointError: there were checkpoints, and none is whole.
+        StorageError: the volume is full or cannot be written.
     """
     machine = device.detect()
     process = distributed.join_gang(machine, config.spec.runtime_of(stage))
@@ -72,7 +86,7 @@ class _Run:
     config: RunConfig
     layout: JobLayout
     stage: Stage
-    attempt: int
+    attempt: Attempt
     machine: Device
     process: PartialState
 
@@ -82,7 +96,7 @@ class _Run:
 
     @property
     def own(self) -> AttemptLayout:
-        return self.folders.attempt(self.attempt)
+        return self.folders.attempt(self.attempt.number)
 
     def to_its_end(self, closing: ExitStack) -> Outcome:
         """Build, resume, train, export."""
@@ -91,24 +105,26 @@ class _Run:
         reporter = Reporter(
             files if self.process.is_local_main_process else None,
             self.stage.name,
-            self.attempt,
+            self.attempt.number,
             self.own.metrics if main else None,
         )
         if main:
             self.own.checkpoints.mkdir(parents=True, exist_ok=True)
         rows = self._private_copy_of_the_rows()
-        resumed = _agree(checkpoints.newest(self.folders, self.attempt) if main else None)
+        resumed, damaged = resume.choose(self.layout, self.attempt, self.process)
+        if main:
+            checkpoints.remove_abandoned(self.folders, self.attempt.number)
+        resumed_from, resharded = self._loadable(resumed)
 
         progress = ProgressCallback(reporter, files)
         preemption = PreemptionCallback(files)
-        saving = CheckpointCallback(
-            reporter, self.layout, self.stage.training.checkpoint.keep, resumed.mark(self.layout) if resumed else None
-        )
+        keep = self.stage.training.checkpoint.keep
+        saving = CheckpointCallback(reporter, self.layout, self.attempt, keep, resumed, damaged)
         guard = self._guard(resumed.marker.step if resumed else 0)
         callbacks = [preemption, guard, saving, progress, FinishedCallback()]
         inputs = self._inputs(
             rows,
-            resumed.folder if resumed else None,
+            resumed_from,
             [callback for callback in callbacks if callback is not None],
             closing,
         )
@@ -116,34 +132,52 @@ class _Run:
         progress.trainer = saving.trainer = trainer
         if guard is not None:
             guard.trainer = trainer
+        whole_steps.fill(trainer, self.stage.training.global_batch_size)
+        if resharded:
+            universal.load_universally(trainer, self.own.resharded)
         if main:
-            resolved.record(inputs, trainer.args, self.config, self.layout)
+            resolved.record(inputs, trainer.args, self.config, self.layout, self.attempt)
         if resumed is not None:
             _log.info("resuming from step %d: %s", resumed.marker.step, resumed.folder)
             trl_imports.set_trained_tokens(trainer, resumed.marker.tokens)
             reporter.checkpoint(resumed.mark(self.layout))
-        try:
-            trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
-        except NothingLeftToTrain:
-            _log.info("all %d steps are done: exporting", trainer.state.max_steps)
+        with storage.explained(self.own.root, saving.bytes_needed):
+            try:
+                trainer.train(resume_from_checkpoint=str(resumed_from) if resumed_from else None)
+            except NothingLeftToTrain:
+                _log.info("all %d steps are done: exporting", trainer.state.max_steps)
+        latest = saving.latest_mark
         if guard is not None and guard.finding is not None:
-            raise guard.error(trainer.state.global_step, _agree(saving.latest))
+            raise guard.error(trainer.state.global_step, distributed.agree(latest))
         if preemption.preempted:
-            kept = f"the checkpoint of step {saving.latest.step}" if saving.latest else "no checkpoint"
+            kept = f"the checkpoint of step {latest.step}" if latest else "no checkpoint"
             message = f"stopped at step {trainer.state.global_step} with {kept}"
-            return self._outcome(ExitCode.PREEMPTED, saving.latest, message=message)
+            return self._outcome(ExitCode.PREEMPTED, latest, message=message)
         reporter.phase(TrainerPhase.EXPORTING)
         model = export_model(trainer, self.stage, inputs.model, self.layout, self.own)
         if main:
             shutil.rmtree(rows, ignore_errors=True)
+            shutil.rmtree(self.own.resharded, ignore_errors=True)
+            saving.rotate(keep=1)  # the model is published: one is enough to look into, or to train on from
         reporter.phase(TrainerPhase.FINISHED)
-        return self._outcome(ExitCode.OK, saving.latest, model=model)
+        return self._outcome(ExitCode.OK, latest, model=model)
+
+    def _loadable(self, checkpoint: Checkpoint | None) -> tuple[Path | None, bool]:
+        """Where to load ``checkpoint`` from, and whether that is a copy for a gang of another size."""
+        if checkpoint is None:
+            return None, False
+        written_by, processes = checkpoint.marker.processes, self.process.num_processes
+        partitioned = self.config.spec.runtime_of(self.stage).deepspeed.zero_stage > 0
+        if not partitioned or written_by in (None, processes):
+            return checkpoint.folder, False
+        with storage.explained(self.own.root, lambda: checkpoint.marker.size):
+            return universal.reshard(checkpoint, self.own.resharded, self.process), True
 
     def _guard(self, resumed_at: int) -> GuardCallback | None:
         """The stage's guard, if it has one, with what the steps before ``resumed_at`` reported."""
         if not guard_of(self.stage).enabled:
             return None
-        first_lengths = history.values_of(MEAN_LENGTH, self.folders, self.attempt - 1, resumed_at)
+        first_lengths = history.values_of(MEAN_LENGTH, self.folders, self.attempt.number - 1, resumed_at)
         return GuardCallback(self.stage, first_lengths, resumed_at)
 
     def _inputs(self, rows: Path, resumed_from: Path | None, callbacks: list[Any], closing: ExitStack) -> TrainerInputs:
@@ -212,10 +246,3 @@ class _Run:
             checkpoint=checkpoint,
             model=model,
         )
-
-
-def _agree(choice: Choice) -> Choice:
-    """Rank 0's choice, on every rank: an earlier gang, cut off but alive, may still be writing checkpoints."""
-    shared = [choice]
-    broadcast_object_list(shared, from_process=0)
-    return shared[0]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alignment_api.v1alpha1 import Runtime
 
+from ..attempt import Attempt
 from ..device import Device
 
 TRAINING_MODULE: Final = "alignment_trainer.run"
@@ -92,13 +93,13 @@ def deepspeed_config(runtime: Runtime) -> dict[str, Any]:
     return config
 
 
-def command(config_file: Path, runtime: Runtime, stage: str, attempt: int) -> list[str]:
+def command(config_file: Path, runtime: Runtime, attempt: Attempt) -> list[str]:
     """The command line that starts this Pod's training processes."""
     return [
         *(sys.executable, "-m", "accelerate.commands.launch"),
         *("--config_file", str(config_file)),
         *("--rdzv_conf", f"timeout={runtime.communication.timeout_seconds}"),
-        *("-m", TRAINING_MODULE, "--stage", stage, "--attempt", str(attempt)),
+        *("-m", TRAINING_MODULE, *attempt.arguments()),
     ]
 
 

@@ -23,7 +23,8 @@ from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Method, Runtime, Stage
 from alignment_api.v1alpha1.runtime import DeepSpeed
 
-from .. import device
+from .. import checkpoints, device
+from ..attempt import Attempt
 from ..device import Device
 from ..environment import Environment
 from ..exceptions import ConfigurationError
@@ -46,34 +47,35 @@ _EVIDENCE_SECONDS: Final = 10.0
 _OOM_EVENTS: Final = Path("/sys/fs/cgroup/memory.events")
 
 
-def supervise(config: RunConfig, environment: Environment, stage_name: str, attempt: int, host: str | None) -> Summary:
+def supervise(config: RunConfig, environment: Environment, attempt: Attempt, host: str | None) -> Summary:
     """Run this Pod's share of a stage to its end.
 
     Args:
-        config: the whole job.
+        config: the whole job, the stage in the shape of the attempt.
         environment: the Pod's paths, rank and ports.
-        stage_name: the stage.
-        attempt: number of the attempt.
+        attempt: the attempt.
         host: name of rank 0's Pod; None for a gang of one Pod.
 
     Raises:
         DeviceError: the node shows no GPUs though the Pod asked for some.
         ConfigurationError: the gang has no rendezvous host, or the machine cannot do what the stage asks.
     """
-    stage = config.spec.stage(stage_name)
+    stage = config.spec.stage(attempt.stage)
     runtime = gang_runtime(stage, config.spec.runtime_of(stage))
     hardware = device.detect()
     machine.check(stage, runtime, hardware)
     if runtime.nodes > 1 and host is None:
         raise ConfigurationError(f"a gang of {runtime.nodes} Pods needs --rendezvous-host")
     layout = JobLayout(workspace=environment.workspace, job=config.job)
-    own = layout.stage(stage_name).attempt(attempt)
+    own = layout.stage(attempt.stage).attempt(attempt.number)
     rendezvous = Rendezvous(host or LOCAL_HOST, environment.rendezvous_port, environment.machine_rank)
     mask = Mask.of(os.environ)
     with tempfile.TemporaryDirectory(prefix="alignment-", ignore_cleanup_errors=True) as folder:
         files = RunFiles(Path(folder))
         files.write_progress(
-            Progress(stage=stage_name, attempt=attempt, phase=TrainerPhase.LOADING, updated_at=datetime.now(UTC))
+            Progress(
+                stage=attempt.stage, attempt=attempt.number, phase=TrainerPhase.LOADING, updated_at=datetime.now(UTC)
+            )
         )
         server = http.serve(environment.progress_port, files, own.metrics)
         try:
@@ -81,13 +83,16 @@ def supervise(config: RunConfig, environment: Environment, stage_name: str, atte
             variables = child_environment.child_environment(
                 os.environ, runtime, hardware, files.root, child_environment.read_routes()
             )
-            command = accelerate_config.command(files.accelerate_config, runtime, stage_name, attempt)
+            command = accelerate_config.command(files.accelerate_config, runtime, attempt)
             stop = StopWatch(files, saves=stage.method is not Method.EVALUATE)
             with stop.heeding_signals():
                 end = run_child(command, variables, files, stop, mask)
             summary = mask.summary(summarize(end, files.read_progress()))
 
             def keep_evidence() -> None:
+                if summary.exit_code == ExitCode.STORAGE_ERROR:
+                    with suppress(OSError):
+                        checkpoints.discard_incomplete(own)  # the evidence may need the space
                 evidence.keep(own.evidence, environment.machine_rank, summary, end.tail, end.stacks, mask)
 
             # The volume may hang, perhaps that is what the processes hung in; how they ended is said nevertheless.

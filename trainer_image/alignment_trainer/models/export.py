@@ -22,7 +22,6 @@ from . import remote_code
 from .unpartitioned import unpartitioned
 
 ADAPTER_FOLDER: Final = "adapter"
-_BUILDING: Final = "model"
 _WEIGHTS: Final = "*.safetensors"
 _NOT_THE_MODEL: Final = ("training_args.bin", "README.md", "ref")
 """What transformers and TRL save beside the model; ``ref`` is DPO's copy of an adapter it continued."""
@@ -50,7 +49,7 @@ def export_model(trainer: Any, stage: Stage, base: str, layout: JobLayout, own: 
     Raises:
         OSError: the volume is full, or holds something else in the model's place.
     """
-    building = own.root / _BUILDING
+    building = own.building
     trained = building / ADAPTER_FOLDER if stage.adapter else building
     if trainer.is_world_process_zero():
         shutil.rmtree(building, ignore_errors=True)
