@@ -93,6 +93,40 @@ def test_a_collective_that_times_out_names_the_rank_that_it_waited_for(workspace
     assert "torch/distributed/elastic" not in summary.output
 
 
+NCCL_GANG = """
+import os, subprocess, sys, time
+from alignment_trainer.run_files import RunFiles
+
+def spin_forever():
+    time.sleep(600)
+
+def rank():
+    RunFiles.of_this_process().enlist(int(sys.argv[1]))
+    if sys.argv[1] == "1":
+        spin_forever()
+    time.sleep(1)
+    print("[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=1580, OpType=ALLREDUCE)", flush=True)
+    time.sleep(1)
+    os.abort()
+
+if len(sys.argv) > 1:
+    rank()
+ranks = [subprocess.Popen([sys.executable, __file__, str(rank)]) for rank in (0, 1)]
+ranks[0].wait()
+ranks[1].terminate()
+sys.exit(f" exitcode  : {ranks[0].returncode} (pid: 1)")
+"""
+
+
+def test_a_rank_that_nccl_waited_for_is_looked_at_before_the_launcher_ends_it(tmp_path: Path, files: RunFiles) -> None:
+    script = tmp_path / "gang.py"
+    script.write_text(NCCL_GANG)
+    summary = summarize(supervised([sys.executable, str(script)], files), None)
+    assert summary.exit_code == ExitCode.COMMUNICATION_ERROR
+    assert "SIGABRT" in summary.message
+    assert "rank 1 in spin_forever (" in summary.message
+
+
 RANK = """
 import multiprocessing, time
 from alignment_trainer.run_files import RunFiles
