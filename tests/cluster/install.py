@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import cluster, images
 from .kubectl import Kubectl
@@ -57,19 +60,25 @@ def given_cluster(registry: str | None, operator_image: str | None, trainer_imag
     return Target(Kubectl(kubeconfig=Path(os.environ["KUBECONFIG"])), operator_image, trainer_image)
 
 
-def operator(target: Target, values: dict[str, str] | None = None) -> None:
-    """Install or upgrade the chart and wait until the operator is ready."""
+def operator(target: Target, values: Mapping[str, Any] | None = None) -> None:
+    """Install or upgrade the chart and wait until the operator is ready; its namespace enforces ``restricted``."""
     namespace = OPERATOR_NAMESPACE
     if not target.kubectl.exists("namespace", namespace):
         target.kubectl.create_namespace(namespace)
     repository, _, tag = target.operator_image.rpartition(":")
     chosen = {"image.repository": repository, "image.tag": tag, "trainerImage": target.trainer_image, **(values or {})}
-    settings = [part for key, value in chosen.items() for part in ("--set-string", f"{key}={value}")]
+    settings = [part for key, value in chosen.items() for part in _setting(key, value)]
     output(
         [tool("helm"), "upgrade", "--install", RELEASE, _CHART, "--namespace", namespace, "--wait", "--timeout", "2m",
          *settings],
         env={**os.environ, "KUBECONFIG": str(target.kubeconfig)},
     )  # fmt: skip
+
+
+def _setting(key: str, value: Any) -> tuple[str, str]:
+    return (
+        ("--set-string", f"{key}={value}") if isinstance(value, str) else ("--set-json", f"{key}={json.dumps(value)}")
+    )
 
 
 def namespace(target: Target, name: str) -> None:
