@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from datetime import UTC, datetime
+from typing import Final
 
-import kopf
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from .cluster.applier import Applier
 from .cluster.client import Client, load_configuration
+from .cluster.election import Alone, Election, Leadership
 from .cluster.events import EventWriter
+from .cluster.lease import LeaseStore
 from .cluster.lister import Lister
 from .cluster.queues import Queues
 from .cluster.references import References
 from .cluster.relister import Relister
 from .cluster.status_writer import StatusWriter
-from .cluster.store import Key, Store
+from .cluster.store import Key, Store, key_of
 from .controller.queue import WorkQueue
 from .controller.reconciler import ClusterAdapters, Reconciler
 from .controller.workers import run_workers
 from .exceptions import OperatorError, SettingsError
-from .handlers.watches import watch_registry, watch_settings
+from .handlers.session import watch_for_ever
+from .handlers.watches import watch_registry
 from .metrics.jobs import JobsCollector
 from .metrics.server import http_server
 from .metrics.work import WorkMetrics
@@ -32,6 +36,9 @@ from .progress.table import ProgressTable
 from .settings import OperatorSettings
 
 log = logging.getLogger(__name__)
+
+_STOP_SECONDS: Final = 20.0
+"""For a graceful end, within the 30 s that Kubernetes grants."""
 
 
 async def run_until_stopped(settings: OperatorSettings) -> None:
@@ -48,7 +55,7 @@ async def run_until_stopped(settings: OperatorSettings) -> None:
     if not operator.done():
         log.info("stopping")
         operator.cancel()
-        await asyncio.wait({operator})
+        await asyncio.wait({operator}, timeout=_STOP_SECONDS)
         return
     stopping.cancel()
     try:
@@ -64,16 +71,40 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     metrics = WorkMetrics(registry)
-    store, progress, queue = Store(), ProgressTable(), WorkQueue[Key]()
-    registry.register(JobsCollector(store, progress))
+    configuration = await load_configuration()
+    # Of its own, so that renewals never wait for a connection.
+    lease_client = Client(configuration, metrics.request_ended, identity=_identity(settings))
+    leadership = _leadership(settings, lease_client)
+    client = Client(configuration, metrics.request_ended, lambda: leadership.leading, _identity(settings))
+    store, queue = Store(), WorkQueue[Key]()
     metrics.watch_queue(lambda: len(queue))
-    client = Client(await load_configuration(), metrics.request_ended)
-    relister = Relister(Lister(client), store, settings.namespaces, queue.add, metrics)
-    adapters = ClusterAdapters(
-        Applier(client, store), StatusWriter(client, store), EventWriter(client), References(client), Queues(client)
-    )
-    reconciler = Reconciler(store, progress, adapters, settings.planning, metrics, _now)
-    poller = Poller(store, progress, queue.add, metrics, _now)
+    metrics.watch_leading(lambda: leadership.leading)
+
+    def enqueue(key: Key) -> None:
+        if leadership.leading:  # all jobs are looked at when that begins
+            queue.add(key)
+
+    relister = Relister(Lister(client), store, settings.namespaces, enqueue, metrics, settings.relist_seconds)
+
+    async def lead() -> None:
+        progress = ProgressTable()
+        adapters = ClusterAdapters(
+            Applier(client, store), StatusWriter(client, store), EventWriter(client), References(client), Queues(client)
+        )
+        try:
+            others_led = await leadership.acquire()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(leadership.hold())
+                if others_led:  # all that they wrote is known before anything is decided, however far watches lag
+                    await relister.catch_up()
+                for job in store.alignment_jobs:
+                    queue.add(key_of(job))
+                registry.register(JobsCollector(store, progress))
+                reconciler = Reconciler(store, progress, adapters, settings.planning, metrics, _now)
+                group.create_task(run_workers(queue, reconciler, metrics))
+                group.create_task(Poller(store, progress, enqueue, metrics, _now).run())
+        finally:
+            await leadership.release()
 
     def ready() -> str | None:
         return None if store.complete else "the first listing is not complete"
@@ -84,30 +115,30 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
             # Nothing is decided before all is known: a Job not yet listed would be taken for one that does not exist.
             await relister.first_listing()
             async with asyncio.TaskGroup() as group:
-                group.create_task(run_workers(queue, reconciler, metrics))
-                group.create_task(poller.run())
+                group.create_task(lead())
                 group.create_task(relister.run())
-                await _watch(settings, watch_registry(store, queue.add, relister.heard), stop)
+                watches = watch_registry(store, enqueue, relister.heard)
+                await watch_for_ever(watches, settings.namespaces, relister.catch_up, lambda: _stop_on_signals(stop))
     finally:
         queue.close()
         await client.close()
+        await lease_client.close()
 
 
-async def _watch(settings: OperatorSettings, registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
-    """Run kopf's watches, which never end by themselves but with an error."""
-    others = asyncio.all_tasks()
-    watches = await kopf.spawn_tasks(
-        registry=registry,
-        settings=watch_settings(),
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-    )
-    # kopf has just set its own, which would wait for all tasks that it did not start. Nothing ran in between: a
-    # signal reaches either the handlers of before or these.
-    _stop_on_signals(stop)
-    await kopf.run_tasks(watches, ignored=others)
-    raise OperatorError("the watches ended")
+def _leadership(settings: OperatorSettings, client: Client) -> Leadership:
+    if settings.election is None:
+        return Alone()
+    return Election(LeaseStore(client, settings.election), settings.election.identity, _end_process)
+
+
+def _identity(settings: OperatorSettings) -> str:
+    return "" if settings.election is None else settings.election.identity
+
+
+def _end_process() -> None:
+    """End at once, whatever is going on: another replica may write from now on."""
+    log.critical("the Lease was not renewed in time: this replica ends, and another leads")
+    os._exit(1)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from alignment_api.v1alpha1.base import ApiModel
 
+from .cluster.client import IN_CLUSTER
+from .cluster.lease import LeaseKey
 from .exceptions import SettingsError
 from .planning.allowances import Allowances
 from .planning.observed import GangTraffic, Settings
@@ -27,6 +29,7 @@ class LogFormat(StrEnum):
 
 
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+SWITCH: Final = ("on", "off")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -38,6 +41,8 @@ class OperatorSettings:
     Attributes:
         planning: those that plans depend on.
         namespaces: namespaces to serve; empty means the whole cluster.
+        election: what is needed to take part in the leader election; None for the only operator there is.
+        relist_seconds: between listings of everything.
         http_port: port of /metrics, /healthz and /readyz; 0 takes a free one.
         log_level: name of the lowest level that is logged.
         log_format: how log lines are written.
@@ -45,6 +50,8 @@ class OperatorSettings:
 
     planning: Settings
     namespaces: tuple[str, ...] = ()
+    election: LeaseKey | None = None
+    relist_seconds: float = 180.0
     http_port: int = 8081
     log_level: str = "INFO"
     log_format: LogFormat = LogFormat.JSON
@@ -55,7 +62,8 @@ def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
 
     Args:
         environment: TRAINER_IMAGE (required), IMAGE_PULL_POLICY, STATUS_INTERVAL_SECONDS, WATCH_NAMESPACES
-            (separated by commas), HTTP_PORT, LOG_LEVEL, LOG_FORMAT; ALLOWANCES and GANG_TRAFFIC (both JSON).
+            (separated by commas), RELIST_SECONDS, HTTP_PORT, LOG_LEVEL, LOG_FORMAT; LEADER_ELECTION, LEASE_NAME,
+            POD_NAME, POD_NAMESPACE; ALLOWANCES and GANG_TRAFFIC (both JSON).
 
     Raises:
         SettingsError: names the variable, its value and what it may be.
@@ -79,10 +87,27 @@ def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
             gang_traffic=_model(environment, "GANG_TRAFFIC", GangTraffic) if environment.get("GANG_TRAFFIC") else None,
         ),
         namespaces=namespaces,
+        election=_election(environment),
+        relist_seconds=_number(environment, "RELIST_SECONDS", "180", 1, 3600),
         http_port=int(_number(environment, "HTTP_PORT", "8081", 0, 65535)),
         log_level=_choice(environment, "LOG_LEVEL", "INFO", LOG_LEVELS),
         log_format=LogFormat(_choice(environment, "LOG_FORMAT", LogFormat.JSON, tuple(LogFormat))),
     )
+
+
+def _election(environment: Mapping[str, str]) -> LeaseKey | None:
+    """The Lease to hold; in a Pod there is one unless that is turned off, elsewhere only when it is turned on."""
+    default = "on" if IN_CLUSTER in environment else "off"
+    if _choice(environment, "LEADER_ELECTION", default, SWITCH) == "off":
+        return None
+    where = {name: environment.get(name, "").strip() for name in ("POD_NAMESPACE", "POD_NAME")}
+    for name, value in where.items():
+        if not value:
+            raise SettingsError(
+                f"{name} is not set, and LEADER_ELECTION is on: set it from the Pod's metadata (downward API), or "
+                "LEADER_ELECTION=off for the only operator of a cluster"
+            )
+    return LeaseKey(where["POD_NAMESPACE"], environment.get("LEASE_NAME") or "alignment-operator", where["POD_NAME"])
 
 
 def _model(environment: Mapping[str, str], name: str, model: type[Model]) -> Model:

@@ -1,7 +1,13 @@
-"""JSON requests to the API server over kubernetes.aio: credentials, TLS, timeouts and translated errors."""
+"""JSON requests to the API server over kubernetes.aio: credentials, TLS, timeouts and translated errors.
+
+Here alone is decided whether a request may be sent: writes only by the replica that leads, and nothing while the API
+server asks to be left alone or is not there.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import json
 import os
 from collections.abc import Callable
@@ -11,14 +17,23 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from ..exceptions import SettingsError
+from ..exceptions import ClusterError, SettingsError, UnavailableError
 from .errors import error_of_answer, error_of_exchange
 
 APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"
 _TIMEOUT_SECONDS: Final = 15.0
 _CONNECTIONS: Final = 64
-_IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
+_USER_AGENT: Final = "alignment-operator"
+
+UNREACHABLE_SECONDS: Final = 1.0
+"""Nobody listens at the API server's address: for so long no other request is sent, however many jobs wait."""
+
+LONGEST_HOLD_SECONDS: Final = 60.0
+"""A Retry-After is followed up to here."""
+
+IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
+"""Environment variable that every Pod has."""
 
 CountRequest = Callable[[str, str, str], None]
 """Told of every request: verb, plural name of the resource, and ``ok`` or the error's reason."""
@@ -32,7 +47,7 @@ async def load_configuration() -> Configuration:
     """
     configuration = Configuration()
     try:
-        if _IN_CLUSTER in os.environ:
+        if IN_CLUSTER in os.environ:
             config.load_incluster_config(client_configuration=configuration)
         else:
             await config.load_kube_config(client_configuration=configuration, persist_config=False)
@@ -45,10 +60,29 @@ async def load_configuration() -> Configuration:
 class Client:
     """Sends requests; objects come and go as JSON, since the typed models would only be converted back."""
 
-    def __init__(self, configuration: Configuration, count: CountRequest) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        count: CountRequest,
+        may_write: Callable[[], bool] = lambda: True,
+        identity: str = "",
+    ) -> None:
+        """Make a client with connections of its own.
+
+        Args:
+            may_write: asked when a write is about to be made, and again at the last instant before its bytes go out:
+                a process may be stopped for minutes at any point between the two.
+            identity: of this replica, for the API server's audit log.
+        """
+        self._may_write = may_write
+        fence = aiohttp.TraceConfig()
+        fence.on_request_chunk_sent.append(self._check_fence)  # only writes have a body
+        configuration = copy.copy(configuration)
+        configuration.trace_configs = [fence]
         self._api = ApiClient(configuration)
-        self._api.user_agent = "alignment-operator"
+        self._api.user_agent = f"{_USER_AGENT} ({identity})" if identity else _USER_AGENT
         self._count = count
+        self._held_until = 0.0
 
     async def close(self) -> None:
         """Close the connections."""
@@ -75,8 +109,10 @@ class Client:
         Raises:
             NotFoundError: HTTP 404.
             RejectedError: refused for good.
-            UnavailableError: no answer, or one that says to come again.
+            ConflictError: the object is not what the request was made for.
+            UnavailableError: no answer, or one that says to come again; or this replica may not write.
         """
+        await self._wait_while_held()
         method, url, headers, data, _ = await self._api.param_serialize(
             verb,
             path,
@@ -86,6 +122,8 @@ class Client:
             auth_settings=["BearerToken"],
         )
         resource = _resource_in(path)
+        if verb != "GET" and not self._may_write():
+            raise UnavailableError(f"cannot {doing}: this replica does not lead", "NotLeading")
         try:
             response = await self._api.call_api(
                 method, url, headers, data, _request_timeout=aiohttp.ClientTimeout(total=timeout_seconds)
@@ -93,14 +131,40 @@ class Client:
             content: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._count(verb, resource, type(error).__name__)
+            if isinstance(error, aiohttp.ClientConnectorError):
+                self._hold(UNREACHABLE_SECONDS)
             raise error_of_exchange(doing, error) from error
-        if not 200 <= response.status < 300:
-            failure = error_of_answer(doing, response.status, content)
-            self._count(verb, resource, failure.reason)
-            raise failure
+        try:
+            answer = _answer_of(doing, response.status, content, response.headers.get("Retry-After"))
+        except ClusterError as error:
+            self._count(verb, resource, error.reason)
+            self._hold(error.retry_after)
+            raise
         self._count(verb, resource, "ok")
-        answer: dict[str, Any] = json.loads(content)
         return answer
+
+    async def _wait_while_held(self) -> None:
+        left = self._held_until - asyncio.get_running_loop().time()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    def _hold(self, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + min(seconds, LONGEST_HOLD_SECONDS)
+        self._held_until = max(self._held_until, until)
+
+    async def _check_fence(self, *_: object) -> None:
+        if not self._may_write():
+            raise aiohttp.ClientError("this replica does not lead any more")
+
+
+def _answer_of(doing: str, status: int, content: bytes, retry_after: str | None) -> dict[str, Any]:
+    if not 200 <= status < 300:
+        raise error_of_answer(doing, status, content, retry_after)
+    try:
+        answer: dict[str, Any] = json.loads(content)
+    except ValueError as error:  # cut off, or from something in between
+        raise error_of_exchange(doing, error) from error
+    return answer
 
 
 def _resource_in(path: str) -> str:

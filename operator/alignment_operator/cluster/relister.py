@@ -16,7 +16,6 @@ from .store import Key, Store
 
 log = logging.getLogger(__name__)
 
-INTERVAL_SECONDS: Final = 180.0
 AFTER_START_SECONDS: Final = 15.0
 """An object deleted between the first listing and the start of the watches is noticed by this second listing."""
 
@@ -34,7 +33,9 @@ class Relister:
         namespaces: tuple[str, ...],
         enqueue: Callable[[Key], None],
         metrics: WorkMetrics,
+        interval_seconds: float = 180.0,
     ) -> None:
+        self._interval = interval_seconds
         self._lister = lister
         self._store = store
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
@@ -45,25 +46,41 @@ class Relister:
 
     async def first_listing(self) -> None:
         """List everything, trying until the API server answers and serves AlignmentJobs."""
-        while True:
+        while not self._store.complete:
             try:
-                for resource in WATCHED:
-                    await self._list(resource)
-            except ClusterError as error:
-                hint = " (is the CustomResourceDefinition installed?)" if isinstance(error, NotFoundError) else ""
-                log.warning("%s%s; trying again in %g s", error, hint, _RETRY_SECONDS)
+                await self.catch_up()
+            except NotFoundError as error:
+                hint = "is the CustomResourceDefinition installed?"
+                log.warning("%s (%s); trying again in %g s", error, hint, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 self._store.complete = True
                 log.info("listed %d AlignmentJobs", len(self._store.alignment_jobs))
+
+    async def catch_up(self) -> None:
+        """List everything, trying until the API server answers: all that was written before is known then.
+
+        Raises:
+            NotFoundError: it does not serve a watched kind.
+        """
+        while True:
+            try:
+                for resource in WATCHED:
+                    await self._list(resource)
+            except NotFoundError:
+                raise
+            except ClusterError as error:
+                log.warning("%s; trying again in %g s", error, _RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
                 return
 
     async def run(self) -> None:
         """List everything again and again, until cancelled."""
-        await asyncio.sleep(AFTER_START_SECONDS)
+        await asyncio.sleep(min(AFTER_START_SECONDS, self._interval))
         while True:
             await self.relist()
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(self._interval)
 
     async def relist(self) -> None:
         """List everything once; an API server that does not answer is asked again next time."""
@@ -71,7 +88,7 @@ class Relister:
             for resource in WATCHED:
                 self._judge(resource, await self._list(resource))
         except ClusterError as error:
-            log.warning("%s; trying again in %g s", error, INTERVAL_SECONDS)
+            log.warning("%s; trying again in %g s", error, self._interval)
 
     def heard(self, resource: Resource) -> None:
         """A watch delivered an event."""

@@ -23,11 +23,12 @@ class StatusWriter:
         """Make ``status`` the whole status of ``job``.
 
         Args:
-            job: the AlignmentJob as last seen. Its uid is a precondition: a new job of the same name, created
-                meanwhile, does not inherit a status.
+            job: the AlignmentJob that the status was planned from. Its uid and resourceVersion are preconditions: a new
+                job of the same name does not inherit a status, and what was planned from old news is not written.
             status: as in YAML.
 
         Raises:
+            ConflictError: the job is not what it was; `reread` it and plan again.
             ClusterError: it was not written, or the answer was lost.
         """
         key = key_of(job)
@@ -39,7 +40,12 @@ class StatusWriter:
             body={
                 "apiVersion": ALIGNMENT_JOB.api_version,
                 "kind": ALIGNMENT_JOB.kind,
-                "metadata": {"namespace": key.namespace, "name": key.name, "uid": uid_of(job)},
+                "metadata": {
+                    "namespace": key.namespace,
+                    "name": key.name,
+                    "uid": uid_of(job),
+                    "resourceVersion": job["metadata"]["resourceVersion"],
+                },
                 "status": status,
             },
             content_type=APPLY,
@@ -47,7 +53,7 @@ class StatusWriter:
         self._store.put(ALIGNMENT_JOB, answer)
 
     async def reread(self, key: Key) -> None:
-        """Learn what became of a write that was not answered.
+        """Learn what became of a write that was refused or not answered.
 
         Raises:
             ClusterError: the API server did not say.

@@ -67,11 +67,15 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
         self._release(key)
 
-    def failed(self, key: K) -> float:
-        """The work on the key failed: it comes again later; returns after how many seconds."""
+    def failed(self, key: K, at_least: float = 0.0) -> float:
+        """The work on the key failed: it comes again later; returns after how many seconds.
+
+        Args:
+            at_least: how many seconds that must be, as far as the longest backoff allows.
+        """
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        delay = min(self._first_backoff * 2.0 ** min(count, 32), self._longest_backoff)
+        delay = min(max(self._first_backoff * 2.0 ** min(count, 32), at_least), self._longest_backoff)
         self._waiting.discard(key)
         self._working.discard(key)
         self._held[key] = asyncio.get_running_loop().call_later(delay, self._let_go, key)

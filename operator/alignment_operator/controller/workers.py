@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Final
 
 from ..cluster.store import Key
-from ..exceptions import ClusterError, RejectedError
+from ..exceptions import ClusterError, ConflictError, RejectedError
 from ..logs import JOB
 from ..metrics.work import WorkMetrics
 from .queue import WorkQueue
@@ -37,8 +37,11 @@ async def _work(queue: WorkQueue[Key], reconciler: Reconciler, metrics: WorkMetr
         try:
             async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
                 delay = await reconciler.reconcile(key)
-        except ClusterError as error:
+        except ConflictError as error:  # usual: people and controllers write too
             again = queue.failed(key)
+            log.info("%s; planning again in %g s", error, again, extra={JOB: str(key)})
+        except ClusterError as error:
+            again = queue.failed(key, error.retry_after)
             metrics.reconcile_failed(error.reason)
             level = logging.ERROR if isinstance(error, RejectedError) else logging.WARNING
             log.log(level, "%s; trying again in %g s", error, again, extra={JOB: str(key)})

@@ -7,7 +7,6 @@ from typing import Any
 
 import kopf
 
-from ..cluster.client import load_configuration
 from ..cluster.lister import SELECTOR
 from ..cluster.resources import ALIGNMENT_JOB, WATCHED, Resource
 from ..cluster.store import Key, Store
@@ -20,11 +19,11 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True  # no watching of CRDs and namespaces: both are fixed at start
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
-    # Soon back after an API server that was away; when these are used up, the process ends and is started again.
+    # Soon back after an API server that was away; when these are used up, the watches are started anew.
     settings.networking.error_backoffs = (1, 1, 2, 2, 3, 3, 3, 3, 3, 3)
     settings.watching.server_timeout = 300
     settings.watching.reconnect_backoff = 1.0
-    settings.process.ultimate_exiting_timeout = 20
+    settings.process.ultimate_exiting_timeout = None  # it would kill the process when only the watches were stopped
     for resource in WATCHED:
         if resource is not ALIGNMENT_JOB:
             settings.watching.label_selectors[resource.group, resource.version, resource.plural] = SELECTOR
@@ -41,7 +40,6 @@ def watch_registry(
         heard: told of every event, to notice watches that went deaf.
     """
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry)(_login)
     for resource in WATCHED:
         kopf.on.event(
             resource.group, resource.version, resource.plural, registry=registry, id=f"watch-{resource.plural}"
@@ -59,18 +57,3 @@ def _feeder(
             enqueue(key)
 
     return feed
-
-
-async def _login(**_: Any) -> kopf.ConnectionInfo:
-    """The same credentials as the operator's own client; kopf asks again when a token is no longer taken."""
-    configuration = await load_configuration()
-    scheme, _sep, token = (configuration.api_key.get("BearerToken") or "").rpartition(" ")
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        scheme=scheme or "Bearer" if token else None,
-        token=token or None,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-    )

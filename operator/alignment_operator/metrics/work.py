@@ -38,9 +38,16 @@ class WorkMetrics:
             ["resource"],
             registry=registry,
         )
+        self._leading = Gauge(
+            "alignment_operator_leading", "1 on the replica that plans and writes, 0 on the others.", registry=registry
+        )
         self._depth = Gauge(
             "alignment_operator_queue_depth", "AlignmentJobs that wait for a worker.", registry=registry
         )
+
+    def watch_leading(self, leading: Callable[[], bool]) -> None:
+        """Show whether this replica leads, as ``leading`` tells it."""
+        self._leading.set_function(lambda: float(leading()))
 
     def watch_queue(self, depth: Callable[[], float]) -> None:
         """Show the length of the queue, as ``depth`` tells it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from alignment_api import labels
 from alignment_api.contract import PROGRESS_PORT
@@ -27,8 +27,11 @@ class RunningGang:
 
 
 def running_gangs(pods: Iterable[Manifest]) -> tuple[RunningGang, ...]:
-    """The gangs whose rank 0 is running and has an address."""
-    return tuple(gang for pod in pods if (gang := _gang_of(pod)) is not None)
+    """The gangs whose rank 0 is running and has an address; of two Pods with the same labels, the older one first."""
+    found = [
+        (pod["metadata"].get("creationTimestamp", ""), gang) for pod in pods if (gang := _gang_of(pod)) is not None
+    ]
+    return tuple(gang for _, gang in sorted(found, key=lambda one: str(one[0])))
 
 
 def _gang_of(pod: Manifest) -> RunningGang | None:
@@ -43,5 +46,17 @@ def _gang_of(pod: Manifest) -> RunningGang | None:
         address = ip_address(status["podIP"])
     except (KeyError, ValueError):
         return None  # somebody else's Pod that borrows our labels
+    if not _may_be_a_pods(address):
+        return None
     host = f"[{address}]" if address.version == 6 else str(address)
     return RunningGang(gang, f"http://{host}:{PROGRESS_PORT}/progress")
+
+
+def _may_be_a_pods(address: IPv4Address | IPv6Address) -> bool:
+    """Whether a Pod can have it. What is nobody's own address leads to the node's services, as a cloud's metadata.
+
+    At its own loopback the operator has no server at that port.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    address = mapped or address
+    return not (address.is_link_local or address.is_multicast or address.is_unspecified)

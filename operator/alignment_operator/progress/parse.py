@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Final
 
@@ -16,6 +16,8 @@ from .table import GangKey
 MAX_BYTES: Final = 64 * 1024
 _LARGEST_COUNT: Final = 2**53
 """Larger integers are not exact in every JSON reader, and no training has as many steps or tokens."""
+
+_OLDEST: Final = timedelta(days=365)
 
 
 def parse_progress(body: bytes, gang: GangKey, before: Progress | None) -> Progress:
@@ -53,6 +55,26 @@ def parse_progress(body: bytes, gang: GangKey, before: Progress | None) -> Progr
     if before is not None and progress.step < before.step:
         raise ProgressError(f"step went back from {before.step} to {progress.step} within an attempt")
     return _with_time_zones(progress)
+
+
+def by_our_clock(progress: Progress, sent: datetime | None, now: datetime) -> Progress:
+    """``progress`` with its times by the operator's clock; a Pod's may be wrong by any amount.
+
+    The numbers are as old as the Pod's own clock says that they were when it answered.
+
+    Args:
+        progress: as parsed.
+        sent: when it was sent, by the Pod's clock; None if that is not known: then its clock is taken for ours.
+        now: by the operator's.
+    """
+
+    def ours(time: datetime) -> datetime:
+        return now - min(max((sent or now) - time, timedelta(0)), _OLDEST)
+
+    checkpoint = progress.checkpoint
+    if checkpoint is not None:
+        checkpoint = checkpoint.model_copy(update={"time": ours(checkpoint.time)})
+    return progress.model_copy(update={"updated_at": ours(progress.updated_at), "checkpoint": checkpoint})
 
 
 def _with_time_zones(progress: Progress) -> Progress:

@@ -1,12 +1,14 @@
-"""Asks rank 0 of every running gang for its progress, every few seconds."""
+"""Asks rank 0 of every running gang for its progress, every few seconds. Anything may come back, or nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import datetime
-from typing import Final
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
 
 import aiohttp
 
@@ -14,16 +16,30 @@ from ..cluster.store import Key, Store
 from ..exceptions import ProgressError
 from ..metrics.work import WorkMetrics
 from .gangs import RunningGang, running_gangs
-from .parse import MAX_BYTES, parse_progress
+from .parse import MAX_BYTES, by_our_clock, parse_progress
+from .schedule import Lane, Schedule
 from .table import GangKey, ProgressTable
 
 log = logging.getLogger(__name__)
 
-INTERVAL_SECONDS: Final = 3.0
-"""With the status interval of 15 s, a step is in the status within 20 s."""
-
 TIMEOUT_SECONDS: Final = 3.0
-CONCURRENCY: Final = 64
+PLACES: Final = {Lane.NEW: 256, Lane.ANSWERING: 64, Lane.SILENT: 16}
+"""How many gangs are asked at once."""
+
+_LOOK_SECONDS: Final = 1.0
+_LONGEST_REASON: Final = 300
+
+
+def poller_session() -> aiohttp.ClientSession:
+    """For going straight to Pods: no proxy, no cookies, nothing is decompressed, no connection used twice."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=False,
+    )
 
 
 class Poller:
@@ -36,66 +52,63 @@ class Poller:
         enqueue: Callable[[Key], None],
         metrics: WorkMetrics,
         clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._table = table
         self._enqueue = enqueue
         self._metrics = metrics
         self._clock = clock
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._monotonic = monotonic
+        self._schedule = Schedule()
+        self._places = {lane: asyncio.Semaphore(count) for lane, count in PLACES.items()}
         self._silent: dict[GangKey, str] = {}
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        # Straight to the Pod: no proxy from the environment, no cookies kept, no name looked up.
-        async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-            connector=aiohttp.TCPConnector(limit=CONCURRENCY),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        ) as session:
+        async with poller_session() as session, asyncio.TaskGroup() as group:
             while True:
-                started = asyncio.get_running_loop().time()
-                try:
-                    await self.poll_once(session)
-                except Exception:  # what Pods say must never end the operator
-                    log.exception("asking gangs for progress failed")
-                elapsed = asyncio.get_running_loop().time() - started
-                await asyncio.sleep(max(INTERVAL_SECONDS - elapsed, 0.1))
+                for ask in self.due(session):
+                    group.create_task(ask)
+                await asyncio.sleep(_LOOK_SECONDS)
 
-    async def poll_once(self, session: aiohttp.ClientSession) -> None:
-        """Ask all running gangs once."""
+    def due(self, session: aiohttp.ClientSession) -> list[Coroutine[Any, Any, None]]:
+        """What is to be done now: one coroutine for each gang whose time has come, which raises nothing."""
         gangs = running_gangs(self._store.owned_pods())
-        asked = {running.gang for running in gangs}
-        self._table.keep(asked)
-        self._silent = {gang: why for gang, why in self._silent.items() if gang in asked}
-        await asyncio.gather(*(self._ask(session, running) for running in gangs))
+        running = {gang.gang for gang in gangs}
+        self._table.keep(running)
+        self._silent = {gang: why for gang, why in self._silent.items() if gang in running}
+        return [self._ask(session, gang) for gang in self._schedule.begin(gangs, self._monotonic())]
 
     async def _ask(self, session: aiohttp.ClientSession, running: RunningGang) -> None:
         gang = running.gang
-        async with self._slots:
+        async with self._places[self._schedule.lane(gang)]:
             try:
-                body = await _get(session, running.url)
+                body, sent = await _get(session, running.url)
                 before = self._table.get(gang)
                 progress = parse_progress(body, gang, before.progress if before else None)
-            except (ProgressError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except Exception as error:  # there is no end to what a Pod can answer, and one must not stop the others
+                self._schedule.missed(gang, self._monotonic())
                 self._failed(gang, f"{type(error).__name__}: {error}")
                 return
+        self._schedule.answered(gang, self._monotonic())
         self._silent.pop(gang, None)
+        now = self._clock()
         key = self._store.key_of_uid(gang.job_uid)
-        if self._table.put(gang, progress, self._clock()) and key is not None:
+        if self._table.put(gang, progress, by_our_clock(progress, sent, now), now) and key is not None:
             self._enqueue(key)
 
     def _failed(self, gang: GangKey, why: str) -> None:
         """Log a gang that cannot be asked once for each cause: it is usual while a gang starts or ends."""
         self._metrics.progress_failed()
+        why = " ".join(why.split())[:_LONGEST_REASON]
         if self._silent.get(gang) != why:
             self._silent[gang] = why
             log.info("no progress from stage %s attempt %d of %s: %s", gang.stage, gang.attempt, gang.job_uid, why)
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
-    """The body of the answer, or its first MAX_BYTES + 1 bytes.
+async def _get(session: aiohttp.ClientSession, url: str) -> tuple[bytes, datetime | None]:
+    """The body of the answer, or its first MAX_BYTES + 1 bytes; and when it was sent, by the sender's clock.
 
     Raises:
         ProgressError: the answer is not a success; redirects are not followed, for they could lead anywhere.
@@ -108,4 +121,12 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
             body += chunk
             if len(body) > MAX_BYTES:
                 break
-        return body
+        return body, _date(response.headers.get("Date"))
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        sent = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return sent if sent.tzinfo is not None else sent.replace(tzinfo=UTC)

@@ -66,6 +66,7 @@ def test_lint(helm: Helm) -> None:
         ("trainerImgae=x", "trainerImgae"),
         ("watchNamespaces={Team_A}", "/watchNamespaces/0"),
         ("statusIntervalSeconds=0", "/statusIntervalSeconds"),
+        ("replicas=9", "/replicas"),
         ("logging.level=LOUD", "/logging/level"),
         ("serviceAccount.create=false", "serviceAccount.name is required"),
     ],
@@ -105,6 +106,25 @@ def test_no_role_has_wildcards_or_secrets(helm: Helm) -> None:
             assert "secrets" not in rule["resources"]
 
 
+def test_one_replica_is_replaced_and_two_take_turns_on_different_nodes(helm: Helm) -> None:
+    one, two = (of_kind(rendered(helm, "--set", f"replicas={count}"), "Deployment")[0]["spec"] for count in (1, 2))
+    assert (one["replicas"], one["strategy"]) == (1, {"type": "Recreate"})
+    assert "affinity" not in one["template"]["spec"]
+    assert two["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    wished = two["template"]["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert wished[0]["podAffinityTerm"]["labelSelector"]["matchLabels"] == two["selector"]["matchLabels"]
+    own = rendered(helm, "--set", "replicas=2", "--set", "affinity.nodeAffinity.x=y")
+    assert of_kind(own, "Deployment")[0]["spec"]["template"]["spec"]["affinity"] == {"nodeAffinity": {"x": "y"}}
+    assert of_kind(rendered(helm), "PodDisruptionBudget") == []
+    budget = of_kind(rendered(helm, "--set", "replicas=2"), "PodDisruptionBudget")[0]["spec"]
+    assert (budget["maxUnavailable"], budget["selector"]) == (1, two["selector"])
+
+
+def test_there_are_no_webhooks(helm: Helm) -> None:
+    kinds = {item["kind"] for item in rendered(helm, "--set", "replicas=2")}
+    assert not [kind for kind in kinds if "Webhook" in kind or "AdmissionPolicy" in kind]
+
+
 def test_install_upgrade_uninstall_keep_jobs(helm: Helm, bare_plane: ControlPlane) -> None:
     """The CRD is upgraded with the release and stays, with its objects, when the release goes."""
     kubectl = Kubectl(build_module("kubernetes") / "kubectl", bare_plane.kubeconfig())
@@ -139,9 +159,12 @@ def test_one_namespace_only(
     roles = rendered(helm, "--set", "watchNamespaces={served}")
     assert of_kind(roles, "ClusterRoleBinding") == []
     kubectl("--namespace", "served", "create", "serviceaccount", "operator")
-    binding = of_kind(roles, "RoleBinding")[0]
+    binding, role = (
+        next(item for item in of_kind(roles, kind) if item["metadata"]["namespace"] == "served")
+        for kind in ("RoleBinding", "Role")
+    )
     binding["subjects"] = [{"kind": "ServiceAccount", "name": "operator", "namespace": "served"}]
-    kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all([*of_kind(roles, "Role"), binding]))
+    kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all([role, binding]))
     token = kubectl("--namespace", "served", "create", "token", "operator")
     kubeconfig = control_plane.kubeconfig("namespaced-operator", token)
     operator = OperatorProcess(kubeconfig, tmp_path / "log.jsonl", {"WATCH_NAMESPACES": "served"}).start()

@@ -10,7 +10,7 @@ import pytest
 
 from alignment_operator.cluster.errors import error_of_answer, error_of_exchange
 from alignment_operator.controller.error_status import status_of_rejection
-from alignment_operator.exceptions import ClusterError, NotFoundError, RejectedError, UnavailableError
+from alignment_operator.exceptions import ClusterError, ConflictError, NotFoundError, RejectedError, UnavailableError
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from alignment_operator.exceptions import ClusterError, NotFoundError, RejectedE
         (403, RejectedError),
         (404, NotFoundError),
         (405, RejectedError),
-        (409, UnavailableError),
+        (409, ConflictError),
         (410, UnavailableError),
         (413, RejectedError),
         (422, RejectedError),

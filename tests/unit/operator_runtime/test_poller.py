@@ -1,86 +1,29 @@
-"""Asking gangs for progress: Pods that answer well, wrongly, slowly, endlessly or not at all."""
+"""Asking gangs for progress: who is asked, when, and what becomes of the answer."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from alignment_api import labels
-from alignment_api.contract import PROGRESS_PORT
-from alignment_operator.cluster.resources import ALIGNMENT_JOB, POD
-from alignment_operator.cluster.store import Key, Store
+from alignment_operator.cluster.resources import POD
+from alignment_operator.cluster.store import Key
 from alignment_operator.metrics.jobs import JobsCollector
-from alignment_operator.metrics.work import WorkMetrics
-from alignment_operator.progress.poller import TIMEOUT_SECONDS, Poller
-from alignment_operator.progress.table import GangKey, ProgressTable
+from alignment_operator.progress.gangs import RunningGang, running_gangs
+from alignment_operator.progress.schedule import Lane, Schedule
+from alignment_operator.progress.table import MOST_METRICS, GangKey
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def pod(name: str, address: str | None, uid: str = "u", index: str = "0", phase: str = "Running") -> dict[str, Any]:
-    marks = {
-        labels.JOB_UID: uid,
-        labels.ROLE: labels.ROLE_TRAIN,
-        labels.STAGE: name,
-        labels.ATTEMPT: "1",
-        "batch.kubernetes.io/job-completion-index": index,
-    }
-    metadata = {"namespace": "team", "name": name, "uid": f"pod-{name}", "resourceVersion": "2", "labels": marks}
-    return {"metadata": metadata, "status": {"phase": phase, **({"podIP": address} if address else {})}}
-
-
-class Gangs:
-    """A store with one AlignmentJob, and its gangs at loopback addresses."""
-
-    def __init__(self) -> None:
-        self.store = Store()
-        self.table = ProgressTable()
-        self.enqueued: list[Key] = []
-        self.registry = CollectorRegistry()
-        self.now = START
-        metrics = WorkMetrics(self.registry)
-        self.poller = Poller(self.store, self.table, self.enqueued.append, metrics, lambda: self.now)
-        metadata = {"namespace": "team", "name": "job", "uid": "u", "resourceVersion": "1"}
-        self.store.put(ALIGNMENT_JOB, {"metadata": metadata})
-
-    async def poll(self) -> float:
-        """Ask all gangs once; returns how many seconds that took."""
-        begin = time.monotonic()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as session:
-            await self.poller.poll_once(session)
-        return time.monotonic() - begin
-
-
-def progress(stage: str, step: int = 1, **more: Any) -> dict[str, Any]:
-    said = {"stage": stage, "attempt": 1, "phase": "Training", "step": step, "updatedAt": "2026-01-01T00:00:00Z"}
-    return said | more
+from .gangs import START, Gangs, gang_servers, pod, progress
 
 
 @pytest.fixture
 async def rank0() -> AsyncIterator[dict[str, Any]]:
-    """A server for each address; what it answers is set by address: a JSON value or a handler."""
-    answers: dict[str, Any] = {}
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        content = answers[request.url.host or ""]
-        return await content(request) if callable(content) else web.json_response(content)
-
-    application = web.Application()
-    application.router.add_get("/progress", answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    for host in range(1, 8):
-        await web.TCPSite(runner, f"127.83.0.{host}", PROGRESS_PORT).start()
-    yield answers
-    await runner.cleanup()
+    async with gang_servers(2) as answers:
+        yield answers
 
 
 async def test_news_is_kept_and_enqueued_and_dated_by_our_clock(rank0: dict[str, Any]) -> None:
@@ -105,41 +48,6 @@ async def test_news_is_kept_and_enqueued_and_dated_by_our_clock(rank0: dict[str,
     assert gangs.registry.get_sample_value("alignment_stage_step", names) is None
 
 
-async def test_hostile_answers_neither_pass_nor_delay_others(rank0: dict[str, Any]) -> None:
-    async def slow(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
-        return web.Response()
-
-    async def elsewhere(_: web.Request) -> web.StreamResponse:
-        raise web.HTTPFound(f"http://127.83.0.1:{PROGRESS_PORT}/progress")
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        while True:
-            await response.write(b"x" * 100_000)
-            await asyncio.sleep(0)
-
-    async def broken(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    async def failing(_: web.Request) -> web.StreamResponse:
-        return web.json_response(progress("failing"), status=500)
-
-    gangs = Gangs()
-    bad = {"slow": slow, "elsewhere": elsewhere, "endless": endless, "broken": broken, "failing": failing}
-    answers = {"good": progress("good"), **bad, "liar": progress("good", 99)}
-    for host, (name, answer) in enumerate(answers.items(), start=1):
-        gangs.store.put(POD, pod(name, f"127.83.0.{host}"))
-        rank0[f"127.83.0.{host}"] = answer
-    gangs.store.put(POD, pod("nobody", "127.83.0.200"))
-    assert await gangs.poll() < TIMEOUT_SECONDS + 1
-    assert [gang for gang, _ in gangs.table] == [GangKey("u", "good", 1)]
-    assert gangs.registry.get_sample_value("alignment_operator_progress_errors_total") == 7
-
-
 async def test_only_running_first_pods_are_asked() -> None:
     gangs = Gangs()
     gangs.store.put(POD, pod("pending", "127.83.0.1", phase="Pending"))
@@ -152,4 +60,127 @@ async def test_only_running_first_pods_are_asked() -> None:
     gangs.store.put(POD, strange)
     assert await gangs.poll() < 1
     assert list(gangs.table) == []
-    assert gangs.registry.get_sample_value("alignment_operator_progress_errors_total") == 0
+    assert gangs.errors() == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("10.1.2.3", "http://10.1.2.3:8080/progress"),
+        ("fd00::7", "http://[fd00::7]:8080/progress"),
+        ("::ffff:10.1.2.3", "http://[::ffff:a01:203]:8080/progress"),
+        ("169.254.169.254", None),
+        ("::ffff:169.254.169.254", None),
+        ("fe80::1%eth0", None),
+        ("0.0.0.0", None),
+        ("::", None),
+        ("224.0.0.1", None),
+        ("10.1.2.3@evil.example.com", None),
+        ("10.1.2.3/24", None),
+        ("evil.example.com", None),
+    ],
+)
+def test_only_addresses_that_can_be_a_pods_are_asked(address: str, url: str | None) -> None:
+    assert [gang.url for gang in running_gangs([pod("sft", address)])] == ([url] if url else [])
+
+
+def test_a_later_pod_with_the_same_labels_does_not_take_the_place_of_the_first() -> None:
+    first, second = pod("sft", "10.0.0.1"), pod("sft", "10.0.0.2")
+    first["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    second["metadata"]["creationTimestamp"] = "2026-01-01T00:00:01Z"
+    asked = Schedule().begin(running_gangs([second, first]), 0)
+    assert [gang.url for gang in asked] == ["http://10.0.0.1:8080/progress"]
+
+
+async def test_a_pod_of_another_namespace_speaks_for_nobody(rank0: dict[str, Any]) -> None:
+    gangs = Gangs()
+    foreign = pod("sft", "127.83.0.1")
+    foreign["metadata"]["namespace"] = "elsewhere"
+    gangs.store.put(POD, foreign)
+    rank0["127.83.0.1"] = progress("sft", 99)
+    await gangs.poll()
+    assert list(gangs.table) == []
+
+
+@pytest.mark.parametrize("skew", [timedelta(days=-4000), timedelta(hours=-1), timedelta(0), timedelta(days=300)])
+async def test_times_are_by_our_clock_whatever_the_pods_clock_says(rank0: dict[str, Any], skew: timedelta) -> None:
+    """A step taken a minute ago is a minute old, and a gang that repeats itself gets no younger."""
+    gangs = Gangs()
+    gangs.store.put(POD, pod("sft", "127.83.0.1"))
+    age = timedelta(seconds=60)
+    written = (START + skew - age).isoformat()
+    mark = {"step": 1, "path": "jobs/x", "time": written}
+
+    async def answer(_: web.Request) -> web.Response:
+        date = (gangs.now + skew).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        said = progress("sft", 2, updatedAt=written, checkpoint=mark)
+        return web.json_response(said, headers={"Date": date})
+
+    rank0["127.83.0.1"] = answer
+    for minutes in (0, 1, 30):
+        gangs.now = START + timedelta(minutes=minutes)
+        await gangs.poll()
+        seen = gangs.table.of("u")["sft", 1]
+        assert seen.progress.updated_at == START - age
+        assert seen.progress.checkpoint is not None
+        assert seen.progress.checkpoint.time == START - age
+        assert seen.changed_at == START, "a stall is counted from when the step was first seen"
+    assert len(gangs.enqueued) == 1
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Mon, 99 Foo 99999 99:99:99 GMT", "\u0661"])
+@pytest.mark.parametrize("written", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:00:00"])
+async def test_times_that_cannot_be_are_no_older_than_a_year_and_never_in_the_future(
+    rank0: dict[str, Any], date: str | None, written: str
+) -> None:
+    gangs = Gangs()
+    gangs.store.put(POD, pod("sft", "127.83.0.1"))
+
+    async def answer(_: web.Request) -> web.Response:
+        headers = {} if date is None else {"Date": date}
+        return web.json_response(progress("sft", updatedAt=written), headers=headers)
+
+    rank0["127.83.0.1"] = answer
+    await gangs.poll()
+    seen = gangs.table.of("u")["sft", 1]
+    assert START - timedelta(days=366) < seen.progress.updated_at <= START
+
+
+async def test_metrics_with_ever_new_names_stay_few(rank0: dict[str, Any]) -> None:
+    gangs = Gangs()
+    gangs.store.put(POD, pod("sft", "127.83.0.1"))
+    shown = set()
+    for step in range(6):
+        rank0["127.83.0.1"] = progress("sft", step, metrics={f"m{step}-{number}": 1.0 for number in range(60)})
+        await gangs.poll()
+        shown |= set(gangs.table.of("u")["sft", 1].progress.metrics)
+    assert len(shown) == MOST_METRICS
+
+
+def gang(name: str) -> RunningGang:
+    return RunningGang(GangKey("u", name, 1), f"http://{name}/")
+
+
+def test_silent_gangs_are_asked_less_and_less_often_and_others_as_ever() -> None:
+    schedule = Schedule()
+    asked: dict[str, list[int]] = {"good": [], "silent": []}
+    for second in range(120):
+        for running in schedule.begin([gang("good"), gang("silent")], second):
+            name = running.gang.stage
+            asked[name].append(second)
+            (schedule.answered if name == "good" else schedule.missed)(running.gang, second)
+    assert asked["good"] == list(range(0, 120, 3))
+    assert asked["silent"] == [0, 3, 9, 21, 45, 75, 105]
+    assert schedule.lane(gang("silent").gang) is Lane.SILENT
+    schedule.begin([gang("silent")], 135)
+    schedule.answered(gang("silent").gang, 135)
+    assert schedule.lane(gang("silent").gang) is Lane.ANSWERING
+    assert schedule.lane(gang("good").gang) is Lane.NEW, "it was forgotten when it was gone"
+
+
+def test_a_gang_is_not_asked_again_while_it_is_being_asked() -> None:
+    schedule = Schedule()
+    assert len(schedule.begin([gang("a")], 0)) == 1
+    assert schedule.begin([gang("a")], 100) == []
+    schedule.answered(gang("a").gang, 100)
+    assert len(schedule.begin([gang("a")], 103)) == 1

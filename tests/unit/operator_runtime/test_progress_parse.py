@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from alignment_api.contract import Progress
 from alignment_operator.exceptions import ProgressError
-from alignment_operator.progress.parse import MAX_BYTES, parse_progress
+from alignment_operator.progress.parse import MAX_BYTES, by_our_clock, parse_progress
 from alignment_operator.progress.table import GangKey
 
 GANG = GangKey("uid", "dpo", 2)
@@ -79,6 +80,20 @@ def test_times_without_a_zone_are_utc() -> None:
     assert progress.updated_at.utcoffset() is not None
     assert progress.checkpoint is not None
     assert progress.checkpoint.time.utcoffset() is not None
+
+
+TIMES = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))]))
+
+
+@given(written=TIMES, marked=TIMES, sent=st.none() | TIMES)
+def test_any_times_become_ours(written: datetime, marked: datetime, sent: datetime | None) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    mark = {**GOOD["checkpoint"], "time": marked.isoformat()}
+    progress = by_our_clock(parse({"updatedAt": written.isoformat(), "checkpoint": mark}), sent, now)
+    assert progress.checkpoint is not None
+    for time in (progress.updated_at, progress.checkpoint.time):
+        assert now - timedelta(days=366) < time <= now
+    json.dumps(progress.model_dump(mode="json"))
 
 
 @given(body=st.binary(max_size=300))

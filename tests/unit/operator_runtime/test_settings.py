@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from alignment_operator.cluster.lease import LeaseKey
 from alignment_operator.exceptions import SettingsError
 from alignment_operator.logs import JOB, JsonFormatter
 from alignment_operator.planning.allowances import Allowances, AllowedHostPath
@@ -25,6 +26,16 @@ def test_defaults() -> None:
     assert settings.planning.gang_traffic is None
 
 
+def test_in_a_pod_there_is_an_election_unless_turned_off() -> None:
+    pod = {"TRAINER_IMAGE": "x", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAME": "one", "POD_NAMESPACE": "system"}
+    assert settings_from(pod).election == LeaseKey("system", "alignment-operator", "one")
+    assert settings_from({**pod, "LEASE_NAME": "mine"}).election == LeaseKey("system", "mine", "one")
+    assert settings_from({**pod, "LEADER_ELECTION": "off"}).election is None
+    assert settings_from({"TRAINER_IMAGE": "x"}).election is None, "outside a cluster"
+    with pytest.raises(SettingsError, match="POD_NAME is not set"):
+        settings_from({"TRAINER_IMAGE": "x", "LEADER_ELECTION": "on", "POD_NAMESPACE": "system"})
+
+
 def test_namespaces_are_a_list() -> None:
     assert settings_from({"TRAINER_IMAGE": "x", "WATCH_NAMESPACES": "a, b,"}).namespaces == ("a", "b")
 
@@ -40,6 +51,8 @@ def test_namespaces_are_a_list() -> None:
         ("HTTP_PORT", "70000"),
         ("WATCH_NAMESPACES", "Team_A"),
         ("LOG_LEVEL", "LOUD"),
+        ("LEADER_ELECTION", "maybe"),
+        ("RELIST_SECONDS", "0"),
         ("LOG_FORMAT", "xml"),
         ("ALLOWANCES", "{"),
         ("ALLOWANCES", '{"hostNetworks": true}'),
