@@ -153,6 +153,7 @@ def running_control_plane(directory: Path, kube: Path) -> Iterator[ControlPlane]
             f"--cert-dir={certificates}",
             f"--token-auth-file={tokens}",
             "--authorization-mode=RBAC",
+            "--allow-privileged=true",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={service_accounts}",
             f"--service-account-signing-key-file={service_accounts}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from alignment_api.contract import JobReference
+from alignment_api.v1alpha1 import AlignmentJobSpec
+from alignment_operator.builders.metadata import gang_labels
+from alignment_operator.builders.network_policy import build_network_policy
+from alignment_operator.planning.allowances import Allowances, AllowedHostPath
+from alignment_operator.settings import OperatorSettings, settings_from
 from tests.cluster.tools import build_module
+from tests.network_policies import Endpoint, allows
 
 from ..client import Kubectl
 from ..control_plane import ControlPlane, running_control_plane
@@ -68,6 +76,9 @@ def test_lint(helm: Helm) -> None:
         ("statusIntervalSeconds=0", "/statusIntervalSeconds"),
         ("replicas=9", "/replicas"),
         ("logging.level=LOUD", "/logging/level"),
+        ("allowances.hostNetworks=true", "hostNetworks"),
+        ("allowances.hostPaths[0].path=mnt", "/allowances/hostPaths/0/path"),
+        ("networkPolicy.egress.apiServer.ports={0}", "/networkPolicy/egress/apiServer/ports/0"),
         ("serviceAccount.create=false", "serviceAccount.name is required"),
     ],
 )
@@ -123,6 +134,57 @@ def test_one_replica_is_replaced_and_two_take_turns_on_different_nodes(helm: Hel
 def test_there_are_no_webhooks(helm: Helm) -> None:
     kinds = {item["kind"] for item in rendered(helm, "--set", "replicas=2")}
     assert not [kind for kind in kinds if "Webhook" in kind or "AdmissionPolicy" in kind]
+
+
+def settings_of(objects: list[dict[str, Any]]) -> OperatorSettings:
+    """What the operator makes of the environment that the chart gives it."""
+    [container] = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    return settings_from({entry["name"]: entry.get("value", "x") for entry in container["env"]})
+
+
+def test_allowances_reach_the_operator(helm: Helm) -> None:
+    assert settings_of(rendered(helm)).planning.allowances == Allowances()
+    values = {"hostNetwork": True, "hostPaths": [{"path": "/mnt/x", "writable": True}], "serviceAccounts": ["reader"]}
+    given = settings_of(rendered(helm, "--set-json", f"allowances={json.dumps(values)}"))
+    assert given.planning.allowances == Allowances(
+        host_network=True,
+        host_paths=(AllowedHostPath(path="/mnt/x", writable=True),),
+        service_accounts=("reader",),
+    )
+
+
+def test_network_policies(helm: Helm) -> None:
+    """The operator is reached at its port, reaches what it needs, and gangs let it in."""
+    switches = [f"networkPolicy.{part}enabled=true" for part in ("", "egress.", "gangs.")]
+    objects = rendered(helm, *(argument for switch in switches for argument in ("--set", switch)))
+    [own] = of_kind(objects, "NetworkPolicy")
+    template = of_kind(objects, "Deployment")[0]["spec"]["template"]
+    operator = Endpoint("10.1.0.1", "system", template["metadata"]["labels"], {"http": 8081})
+    job = JobReference(namespace="team", name="job", uid="u1")
+    gang = Endpoint("10.1.0.2", "team", gang_labels(job, "sft", 1))
+    neighbour, outside = Endpoint("10.1.0.3", "team", {"app": "x"}), Endpoint("203.0.113.7")
+    traffic = settings_of(objects).planning.gang_traffic
+    assert traffic is not None
+    spec = AlignmentJobSpec.model_validate(alignment_job("job")["spec"])
+    policies = [own, build_network_policy(job, spec, traffic)]
+    assert allows(policies, operator, gang, 8080)
+    assert not allows(policies, operator, gang, 29500)
+    assert not allows(policies, operator, neighbour, 8080)
+    assert not allows(policies, neighbour, gang, 8080)
+    assert allows(policies, neighbour, operator, 8081)
+    assert not allows(policies, neighbour, operator, 8080)
+    assert allows(policies, operator, outside, 6443)
+    assert allows(policies, operator, outside, 53, "UDP")
+    assert not allows(policies, operator, outside, 80)
+
+
+def test_rights_to_network_policies_only_where_they_are_made(helm: Helm) -> None:
+    def resources(*arguments: str) -> set[str]:
+        roles = of_kind(rendered(helm, *arguments), "ClusterRole")
+        return {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}
+
+    assert "networkpolicies" not in resources()
+    assert "networkpolicies" in resources("--set", "networkPolicy.gangs.enabled=true")
 
 
 def test_install_upgrade_uninstall_keep_jobs(helm: Helm, bare_plane: ControlPlane) -> None:
