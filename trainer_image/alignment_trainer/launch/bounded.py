@@ -29,7 +29,7 @@ def within(seconds: float, tasks: Mapping[str, Callable[[], Result]]) -> dict[st
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))
-    return dict(results)
+    return {name: results[name] for name in tasks if name in results}
 
 
 def done_within(seconds: float, task: Callable[[], Any]) -> bool:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sysconfig
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ MAX_SECONDS: Final = 10.0
 _PY_SPY: Final = Path(sysconfig.get_path("scripts")) / "py-spy"
 _ATTEMPT_SECONDS: Final = 4.0
 _SIGNAL_SECONDS: Final = 1.0
-_MAX_CHILDREN: Final = 16
+_MAX_CHILDREN: Final = 4
 
 
 class StackDumps:
@@ -56,15 +57,12 @@ class StackDumps:
         The launcher is stopped meanwhile: it ends all processes once one of them has ended, and after a collective
         timeout those that wait end before the one that they waited for.
         """
-        ranks = {str(rank): pid for rank, pid in self._files.enlisted().items()}
+        alive = processes.descendants()
+        ranks = {str(rank): pid for rank, pid in self._files.enlisted().items() if pid in alive}
         if ranks:
             _signal(self._launcher, signal.SIGSTOP)
         try:
-            tasks = {
-                name: partial(_dump_of, pid, self._files.own_stacks(name))
-                for name, pid in (ranks or {LAUNCHER: self._launcher}).items()
-            }
-            self.texts |= {name: text for name, text in within(MAX_SECONDS, tasks).items() if text}
+            self.texts |= self._look_at(ranks or {LAUNCHER: self._launcher})
         finally:
             if ranks:
                 _signal(self._launcher, signal.SIGCONT)
@@ -75,12 +73,21 @@ class StackDumps:
         """Where each process was, in one line; empty if unknown, and without those that only waited to be dumped."""
         return frames.places(self.texts, WAITING_FOR_STACKS)
 
+    def _look_at(self, looked_at: Mapping[str, int]) -> dict[str, str]:
+        """The stacks of processes, each followed by those of its children (data loaders, users' functions)."""
+        tasks: dict[str, Callable[[], str]] = {}
+        for name, pid in looked_at.items():
+            tasks[name] = partial(_dump_of, pid, self._files.own_stacks(name))
+            for child in processes.descendants(pid)[:_MAX_CHILDREN]:
+                tasks[f"{name} {child}"] = partial(_py_spy, child)
+        found = within(MAX_SECONDS, tasks)
+        texts = {name: [text for task, text in found.items() if task.split()[0] == name and text] for name in looked_at}
+        return {name: "\n".join(parts) for name, parts in texts.items() if parts}
+
 
 def _dump_of(pid: int, own_stacks: Path) -> str:
-    """The stacks of a process and its children (data loaders, users' functions); empty if it is gone."""
-    text = _py_spy(pid) or _py_spy(pid, "--nonblocking") or _by_signal(pid, own_stacks)
-    children = processes.descendants(pid)[:_MAX_CHILDREN]
-    return "\n".join(part for part in (text, *map(_py_spy, children)) if part)
+    """The stacks of a training process; empty if it is gone."""
+    return _py_spy(pid) or _py_spy(pid, "--nonblocking") or _by_signal(pid, own_stacks)
 
 
 def _py_spy(pid: int, *options: str) -> str:
