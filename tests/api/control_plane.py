@@ -11,8 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,51 @@ class ApiError(Exception):
         self.message = message
 
 
+# Every write, also those that were refused, with who sent it.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "None", "verbs": ["get", "list", "watch"]}, {"level": "Metadata"}],
+}
+
+
+@dataclass
+class Program:
+    """A program that runs, and can be ended and started again.
+
+    Attributes:
+        log: file that its output is appended to.
+        command: it and its arguments.
+    """
+
+    log: Path
+    command: tuple[str | Path, ...]
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start it; it may not be ready yet."""
+        environment = {**os.environ, "KUBE_FEATURE_WatchListClient": "false"}
+        with self.log.open("ab") as output:
+            command = [str(part) for part in self.command]
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
 @dataclass(frozen=True)
 class ControlPlane:
     """A running control plane.
@@ -46,12 +91,23 @@ class ControlPlane:
         authority: certificate file of the API server's authority.
         token: bearer token of an administrator.
         directory: where logs and kubeconfigs lie.
+        api_server: its process.
     """
 
     url: str
     authority: Path
     token: str
     directory: Path
+    api_server: Program
+
+    @property
+    def audit_log(self) -> Path:
+        """What the API server recorded of all writes."""
+        return self.directory / "audit.jsonl"
+
+    def wait_ready(self) -> None:
+        """Wait until the API server answers."""
+        _wait_ready(self)
 
     def request(
         self,
@@ -91,10 +147,16 @@ class ControlPlane:
         """Apply ``manifest`` server-side at ``path``, without force."""
         return self.request("PATCH", f"{path}?fieldManager={manager}", manifest, content_type=APPLY)
 
-    def kubeconfig(self, name: str = "admin", token: str | None = None) -> Path:
-        """A kubeconfig file for the administrator or the owner of ``token``."""
+    def kubeconfig(self, name: str = "admin", token: str | None = None, through: str | None = None) -> Path:
+        """A kubeconfig file for the administrator or the owner of ``token``.
+
+        Args:
+            through: address of a proxy to go through, which must be plain HTTP.
+        """
         path = self.directory / f"{name}.kubeconfig"
         cluster = {"server": self.url, "certificate-authority": str(self.authority)}
+        if through is not None:
+            cluster = {"server": through}
         path.write_text(
             json.dumps(
                 {
@@ -122,16 +184,16 @@ def running_control_plane(directory: Path, kube: Path) -> Iterator[ControlPlane]
     etcd = f"http://127.0.0.1:{etcd_port}"
     peer = f"http://127.0.0.1:{peer_port}"
     certificates = directory / "certificates"
-    plane = ControlPlane(
-        f"https://127.0.0.1:{api_port}", certificates / "apiserver.crt", secrets.token_hex(16), directory
-    )
+    token = secrets.token_hex(16)
     tokens = directory / "tokens.csv"
-    tokens.write_text(f'{plane.token},admin,admin,"system:masters"\n')
+    tokens.write_text(f'{token},admin,admin,"system:masters"\n')
+    policy = directory / "audit-policy.json"
+    policy.write_text(json.dumps(_AUDIT_POLICY))
     service_accounts = directory / "service-accounts.key"
     subprocess.run(["openssl", "genrsa", "-out", service_accounts, "2048"], check=True, capture_output=True)
-    with (
-        _running(
-            directory / "etcd.log",
+    store = Program(
+        directory / "etcd.log",
+        (
             "etcd",
             f"--data-dir={directory / 'etcd'}",
             "--unsafe-no-fsync",
@@ -142,8 +204,10 @@ def running_control_plane(directory: Path, kube: Path) -> Iterator[ControlPlane]
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
         ),
-        _running(
-            directory / "kube-apiserver.log",
+    )
+    api_server = Program(
+        directory / "kube-apiserver.log",
+        (
             kube,
             "kube-apiserver",
             f"--etcd-servers={etcd}",
@@ -159,13 +223,16 @@ def running_control_plane(directory: Path, kube: Path) -> Iterator[ControlPlane]
             f"--service-account-signing-key-file={service_accounts}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--endpoint-reconciler-type=none",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={directory / 'audit.jsonl'}",
             # Debian's etcd 3.4 cannot report a watch's progress, which a streamed list waits for.
             "--feature-gates=WatchList=false",
         ),
-    ):
-        _wait_ready(plane)
-        with _running(
-            directory / "kube-controller-manager.log",
+    )
+    plane = ControlPlane(f"https://127.0.0.1:{api_port}", certificates / "apiserver.crt", token, directory, api_server)
+    controllers = Program(
+        directory / "kube-controller-manager.log",
+        (
             kube,
             "kube-controller-manager",
             f"--kubeconfig={plane.kubeconfig()}",
@@ -177,25 +244,16 @@ def running_control_plane(directory: Path, kube: Path) -> Iterator[ControlPlane]
             # With the default rates it takes seconds until the default ServiceAccounts exist.
             "--kube-api-qps=1000",
             "--kube-api-burst=2000",
-        ):
-            yield plane
-
-
-@contextmanager
-def _running(log: Path, *command: str | Path) -> Iterator[None]:
-    """Run a program, its output in ``log``, until the context ends."""
-    environment = {**os.environ, "KUBE_FEATURE_WatchListClient": "false"}
-    with log.open("wb") as output:
-        process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output, env=environment)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ),
+    )
+    with ExitStack() as running:
+        for program in (store, api_server):
+            program.start()
+            running.callback(program.stop)
+        _wait_ready(plane)
+        controllers.start()
+        running.callback(controllers.stop)
+        yield plane
 
 
 def _wait_ready(plane: ControlPlane) -> None:

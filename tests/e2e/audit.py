@@ -14,9 +14,10 @@ _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 @dataclass(frozen=True)
 class Write:
-    """One successful write.
+    """One write.
 
     Attributes:
+        agent: what the client calls itself.
         result: the object after it, where the audit policy records that.
     """
 
@@ -27,6 +28,7 @@ class Write:
     namespace: str
     name: str
     code: int
+    agent: str = ""
     result: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -35,14 +37,16 @@ class Write:
         return self.verb in {"create", "patch"} and self.code == 201
 
 
-def writes(log: Path, namespace: str) -> list[Write]:
-    """The successful writes to a namespace, oldest first."""
+def writes(log: Path, namespace: str, *, refused: bool = False) -> list[Write]:
+    """The successful writes to a namespace, with ``refused`` also those that were not, oldest first."""
     found = []
     for line in log.read_text().splitlines():
         entry: dict[str, Any] = json.loads(line)
         reference = entry.get("objectRef") or {}
         code = (entry.get("responseStatus") or {}).get("code", 0)
-        if entry["verb"] not in _WRITES or reference.get("namespace") != namespace or not 200 <= code < 300:
+        if entry["verb"] not in _WRITES or reference.get("namespace") != namespace:
+            continue
+        if not refused and not 200 <= code < 300:
             continue
         if entry.get("stage") != "ResponseComplete":
             continue
@@ -56,6 +60,7 @@ def writes(log: Path, namespace: str) -> list[Write]:
                 namespace,
                 reference.get("name", ""),
                 code,
+                entry.get("userAgent", ""),
                 entry.get("responseObject") or {},
             )
         )

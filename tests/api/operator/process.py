@@ -65,6 +65,12 @@ class OperatorProcess:
 
     def start(self) -> OperatorProcess:
         """Start it and return when it is ready."""
+        self.launch()
+        wait_until("the operator is ready", self.ready)
+        return self
+
+    def launch(self) -> None:
+        """Start it."""
         self.port = free_port()
         environment = {
             **os.environ,
@@ -77,8 +83,24 @@ class OperatorProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "alignment_operator"], env=environment, stdout=output, stderr=output
             )
-        wait_until("the operator is ready", lambda: self._answers("readyz"))
-        return self
+
+    def ready(self) -> bool:
+        """Whether it says that it is ready."""
+        return self._answers("readyz")
+
+    def leads(self) -> bool:
+        """Whether it says that it leads."""
+        return "alignment_operator_leading 1.0" in self.metrics()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait until it ends; returns its exit code."""
+        assert self.process is not None
+        return self.process.wait(seconds)
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -88,9 +110,8 @@ class OperatorProcess:
 
     def stop(self) -> int:
         """Ask it to end; returns its exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def metrics(self) -> str:
         """What it shows to Prometheus."""
