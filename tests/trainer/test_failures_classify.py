@@ -125,6 +125,7 @@ def test_collective_timeouts(text: str) -> None:
         "ncclRemoteError: A call failed possibly due to a network error or a remote process exiting prematurely.",
         f"{NCCL_CUDA}Cuda failure 1 'invalid argument'",
         "node-1:77:120 [0] NCCL WARN NET/IB : Got completion from peer 10.0.0.7<4791> with status=12 opcode=0 len=0",
+        "[W514 TCPStore.cpp:138] [c10d] recvValueWithTimeout failed on SocketImpl(fd=3): Failed to recv, got 0 bytes.",
         "torch.distributed.DistNetworkError: The client socket has timed out after 60000ms while trying",
         "torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 1/2 clients joined.",
         "[W socket.cpp:755] The IPv6 network addresses of (j-0.j, 29500) cannot be retrieved (gai error: -2 - Name or "

@@ -80,8 +80,8 @@ _COMMUNICATION: Final = _any_of(
     r"gloo.*(?:timed out|connect failure|failed|[Cc]onnect timeout|Socket Timeout|pair closure)",
     r"NCCL (?:error|watchdog|communicator was aborted)|watchdog thread terminated|DistBackendError",
     r"nccl(?:Remote|System|Internal|UnhandledCuda)Error|Some NCCL operations have failed or timed out",
-    r"NET/IB : Got completion .*with (?:error|status)|socketProgress|there was a network error",
-    r"DistNetworkError|DistStoreError|failed to recv, got 0 bytes|sendBytes failed|recvValue failed",
+    r"NET/IB\w* ?: ?Got (?:completion .*with (?:error|status)|async)|socketProgress|there was a network error",
+    r"DistNetworkError|DistStoreError|[Ff]ailed to recv, got 0 bytes|sendBytes failed|recvValue\w* failed",
     r"client socket has (?:timed out|failed)|Timed out (?:after .* )?waiting for clients|Rendezvous\w*Error",
     r"Timed out initializing process group|The server socket has failed to listen",
 )
