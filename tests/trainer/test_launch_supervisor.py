@@ -13,7 +13,7 @@ import pytest
 
 from alignment_api.contract import MAX_SUMMARY_BYTES, Problem, Progress, Summary, TrainerPhase
 from alignment_api.exit_codes import ExitCode
-from alignment_trainer.exceptions import DataError
+from alignment_trainer.exceptions import DataError, Preempted
 from alignment_trainer.launch import http, processes, stopping
 from alignment_trainer.launch.termination import run_to_summary, write_summary
 from alignment_trainer.run_files import RunFiles
@@ -117,6 +117,22 @@ def test_http_serves_files_that_the_training_process_wrote(files: RunFiles, tmp_
         assert get("/healthz") == b"ok\n"
     finally:
         server.shutdown()
+
+
+def test_a_command_that_is_told_to_stop_says_where_it_was(own_signals: None) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise Preempted("told to stop")
+
+    def download_for_ever() -> Summary:
+        terminate_soon(0.2)
+        while True:
+            time.sleep(0.1)
+
+    signal.signal(signal.SIGTERM, stop)
+    summary = run_to_summary(download_for_ever)
+    assert summary.exit_code == ExitCode.PREEMPTED
+    assert "; in download_for_ever (" in summary.message
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
 def test_an_error_becomes_a_summary_that_fits(tmp_path: Path, own_signals: None) -> None:

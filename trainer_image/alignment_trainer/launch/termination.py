@@ -13,7 +13,8 @@ from pathlib import Path
 
 from alignment_api.contract import Summary
 
-from ..exceptions import TrainerError
+from ..exceptions import Preempted, TrainerError
+from ..failures import frames
 from ..failures.classify import of_exception
 from .ending import MAX_MESSAGE, MAX_PROBLEMS
 from .last_words import last_words
@@ -49,9 +50,11 @@ def _summary_of(action: Callable[[], Summary], mask: Mask) -> Summary:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except TrainerError as error:
         print(mask.text(str(error)), file=sys.stderr)  # noqa: T201 - the container's log is read by people
+        # A handler raised it, on top of whatever this process was doing, or hung in.
+        place = frames.place(frames.of_exception(error)[1:]) if isinstance(error, Preempted) else ""
         return Summary(
             exit_code=error.exit_code,
-            message=error.message[:MAX_MESSAGE],
+            message=(f"{error.message}; in {place}" if place else error.message)[:MAX_MESSAGE],
             problems=list(error.problems[:MAX_PROBLEMS]),
         )
     except Exception as error:
