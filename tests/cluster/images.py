@@ -18,22 +18,26 @@ SOURCES = {"operator": "operator", "trainer": "trainer_image"}
 _CURRENT = IMAGES / "current.json"
 
 
-def program_image(program: Path, user: str) -> str:
-    """Make the image of one static program, to be run as ``user`` (``uid:gid``); return its name, tagged by content."""
+def program_image(program: Path, path: str, user: str) -> str:
+    """Make the image of one static program, at ``path`` in it, to be run as ``user`` (``uid:gid``).
+
+    Returns:
+        Its name, tagged by content.
+    """
     name = program.name
     image = f"localhost/alignment-{name}:{hashlib.sha256(program.read_bytes()).hexdigest()[:12]}"
     with locked(IMAGES / f"{name}.lock", f"the image of {name}"):
         if image not in image_names():
             container = buildah("from", "scratch")
-            buildah("copy", container, program, f"/{name}")
-            buildah("config", "--entrypoint", f'["/{name}"]', "--user", user, container)
+            buildah("copy", container, program, path)
+            buildah("config", "--entrypoint", f'["{path}"]', "--user", user, container)
             buildah("commit", "-q", "--rm", container, image)
     return image
 
 
 def pause_image() -> str:
     """Make the image of the process that holds a Pod's namespaces; return its name."""
-    return program_image(tool("pause"), "65535:65535")
+    return program_image(tool("pause"), "/pause", "65535:65535")
 
 
 def build_image(kind: str, base: str) -> str:

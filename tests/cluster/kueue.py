@@ -38,7 +38,7 @@ _CONFIGURATION: Final = {
 def install(kubectl: Kubectl) -> None:
     """Build Kueue unless that was done, bring it to the nodes, install it, and wait until its webhooks answer."""
     program = build_module(MODULE) / "kueue"
-    image = images.program_image(program, "65532:65532")
+    image = images.program_image(program, "/manager", "65532:65532")  # where the chart starts it
     for number in cluster.running_nodes():
         images.load(number, (image,))
     with step("Kueue"), tempfile.NamedTemporaryFile("w", suffix=".json") as values:
