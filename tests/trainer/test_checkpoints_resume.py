@@ -21,6 +21,7 @@ from . import tiny
 from .conftest import TRAINING, Pod, Workspace, stage_of, training_pids, workspace_in
 from .method_runs import by_step
 from .plain_run import run_plain
+from .test_checkpoints import flip_a_bit
 
 STEPS = 30
 EVERY_STEPS = 6
@@ -97,7 +98,7 @@ def test_preempted_and_killed_run_ends_like_an_uninterrupted_one(volume: Workspa
     assert max(by_step(volume.metrics(name))) == preempted.checkpoint.step, "the checkpoint is of the last step"
 
     second = start_gang(volume, job, name, attempt=2)
-    volume.wait_for_step(name, preempted.checkpoint.step + EVERY_STEPS, attempt=2)
+    volume.wait_for_step(name, preempted.checkpoint.step + EVERY_STEPS + 1, attempt=2)  # one is saved before that
     os.kill(training_pids(second[1].process.pid)[0], signal.SIGKILL)
     killed_at = time.monotonic()
     survivor, killed = (pod.wait(30) for pod in second)
@@ -107,16 +108,25 @@ def test_preempted_and_killed_run_ends_like_an_uninterrupted_one(volume: Workspa
     assert survivor.exit_code == ExitCode.COMMUNICATION_ERROR
     assert min(by_step(volume.metrics(name, attempt=2))) == preempted.checkpoint.step + 1
 
+    saved = sorted(
+        (int(marker.parent.name.removeprefix("checkpoint-")), marker.parent)
+        for marker in volume.layout.stage(name).root.glob("attempts/*/checkpoints/checkpoint-*/complete.json")
+    )
+    (expected_step, _), (_, newest) = saved[-2:]
+    flip_a_bit(next(newest.glob("global_step*/zero_pp_rank_1_*_optim_states.pt")))
     torn = volume.layout.stage(name).attempt(2).checkpoints / f"checkpoint-{STEPS - 1}"
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"the writer was killed here")
 
     job = add_job(volume, name, ONE_POD)  # as many processes on fewer Pods
-    last = volume.run(job, name, attempt=3)
+    last = volume.run(job, name, attempt=3, arguments=["--resume"])
     assert last.exit_code == ExitCode.OK, last.message
     resumed_at = min(by_step(volume.metrics(name, attempt=3))) - 1
-    assert preempted.checkpoint.step < resumed_at < STEPS - 1
-    assert f"resuming from step {resumed_at}" in volume.pods[-1].output.read_text()
+    output = volume.pods[-1].output.read_text()
+    assert resumed_at == expected_step, "the checkpoint before the one with a flipped bit"
+    assert f"resuming from step {resumed_at}" in output
+    assert f"skipping {newest}: " in output
+    assert "is altered" in output
 
     expected = by_step(volume.metrics(STAGE))
     actual: dict[int, dict[str, Any]] = {}

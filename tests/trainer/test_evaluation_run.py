@@ -129,6 +129,14 @@ def read_responses(workspace: Workspace) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def leave_half_a_report(workspace: Workspace) -> None:
+    """What an attempt leaves that was cut off while it wrote; the next one starts again and takes nothing of it."""
+    folder = workspace.layout.stage(STAGE).report
+    folder.mkdir(exist_ok=True)
+    (folder / "responses.jsonl").write_text('{"prompt": [{"role": "user", "cont')
+    workspace.layout.stage(STAGE).attempt(1).root.mkdir(parents=True)
+
+
 def test_a_gang_finds_what_one_process_finds(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,12 +145,13 @@ def test_a_gang_finds_what_one_process_finds(
     config = prepared_job(workspace)
     job = workspace.root / "job.json"
     job.write_text(config.model_dump_json(by_alias=True))
-    together = workspace.run(job, STAGE)
+    leave_half_a_report(workspace)
+    together = workspace.run(job, STAGE, attempt=2)
     assert together.exit_code == ExitCode.OK, together.message
     responses = read_responses(workspace)
 
     monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(tmp_path))
-    gates_alone = evaluation.run(config, workspace.layout, config.spec.stage(STAGE), attempt=2)
+    gates_alone = evaluation.run(config, workspace.layout, config.spec.stage(STAGE), attempt=3)
     for ours, theirs in zip(responses, read_responses(workspace), strict=True):
         # Threads of another number add in another order: scores may differ in the last bits.
         for side in ("candidate", "baseline"):
