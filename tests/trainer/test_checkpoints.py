@@ -170,7 +170,7 @@ def test_damaged_checkpoints_do_not_count_as_kept(layout: JobLayout, stage: Stag
 def test_an_attempt_that_was_replaced_removes_nothing(stage: StageLayout) -> None:
     for step in (10, 20, 30):
         save(stage, 1, step)
-    stage.attempt(2).root.mkdir(parents=True)
+    stage.attempt(3).root.mkdir(parents=True)  # attempt 2 never came as far as the volume
     checkpoints.rotate(stage, 1, keep=1)
     assert len(names(stage, 1)) == 3
 

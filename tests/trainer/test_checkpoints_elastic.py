@@ -11,6 +11,9 @@ import pytest
 
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Method
+from alignment_trainer import checkpoints
+from alignment_trainer.completion import list_files
+from alignment_trainer.exceptions import CheckpointError
 
 from ..ports import free_port
 from . import tiny
@@ -116,3 +119,18 @@ def test_a_smaller_micro_batch_changes_nothing_else(volume: Workspace) -> None:
     assert before["per_device_train_batch_size"] == {"value": 2, "by": "training.microBatchSize"}
     assert before["gradient_accumulation_steps"]["value"] == 1
     assert halved.resolved["gang"]["nodes"] == {"value": 1, "by": "runtime.nodes"}
+
+
+def test_a_checkpoint_that_cannot_be_converted(tmp_path: Path) -> None:
+    from accelerate import PartialState
+
+    from alignment_trainer import universal
+
+    folder = tmp_path / "checkpoint-4"
+    (folder / "global_step4").mkdir(parents=True)
+    (folder / "global_step4" / "zero_pp_rank_0_mp_rank_00_optim_states.pt").write_bytes(b"not a tensor")
+    checkpoint = checkpoints.complete(folder, list_files(folder), step=4, tokens=0, processes=3)
+    with pytest.raises(CheckpointError, match=r"written by 3 processes and cannot be converted for 1: [^.]") as caught:
+        universal.reshard(checkpoint, tmp_path / "resharded", PartialState(cpu=True))
+    assert "for a gang of its own size" in str(caught.value)
+    assert list_files(folder) == checkpoint.marker.files, "it stays as it was"

@@ -102,8 +102,8 @@ def rotate(stage: StageLayout, attempt: int, keep: int, damaged: Collection[Path
         keep: how many to keep.
         damaged: folders that are known to be damaged though a glance does not show it.
     """
-    if stage.attempt(attempt + 1).root.exists():
-        _log.warning("attempt %d has taken over: leaving old checkpoints to it", attempt + 1)
+    if (later := _latest_attempt(stage, attempt)) > attempt:
+        _log.warning("attempt %d has taken over: leaving old checkpoints to it", later)
         return
     kept = 0
     for folder in _latest_first(stage, attempt):
@@ -126,6 +126,12 @@ def discard_incomplete(attempt: AttemptLayout) -> None:
         if folder.exists():
             _log.info("removing %s: it was not completed", folder)
             _remove(folder)
+
+
+def _latest_attempt(stage: StageLayout, attempt: int) -> int:
+    """The last attempt that has begun, as far as the volume shows; ``attempt`` is one of them."""
+    names = (path.name for path in stage.attempt(attempt).root.parent.iterdir())
+    return max((int(name) for name in names if name.isdecimal()), default=attempt)
 
 
 def _latest_first(stage: StageLayout, up_to_attempt: int) -> Iterator[Path]:
