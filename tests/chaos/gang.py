@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from alignment_api.contract import Progress
+from tests.cluster import cgroups
+from tests.cluster.layout import node_name
 
-_POD: Final = re.compile(r"/pod([0-9a-f]{8}-[0-9a-f-]{27})")
+# Only of our own nodes: another cluster may be on this machine.
+_POD: Final = re.compile(rf":/{re.escape(cgroups.name(node_name(0))[:-1])}\d/.*/pod([0-9a-f]{{8}}-[0-9a-f-]{{27}})")
 PREPARE: Final = ""
 """Stands for the stage of Prepare's Pod."""
 
