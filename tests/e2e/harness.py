@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from copy import deepcopy
 from functools import cache
@@ -21,16 +22,16 @@ _CHILDREN = "jobs,pods,services,configmaps,endpointslices"
 
 # The training processes are the supervisor's grandchildren; killing one is what the kernel does when memory runs out.
 # They are found by their command line, from inside the Pod, because process ids are the Pod's own there.
-_KILL_TRAINER = """
-import os, pathlib, signal
+_SIGNAL_TRAINER = """
+import os, pathlib, sys
 for directory in pathlib.Path("/proc").glob("[0-9]*"):
     try:
         command = (directory / "cmdline").read_bytes().split(b"\\0")
     except OSError:
         continue
     if b"alignment_trainer.run" in b" ".join(command) and b"launch" not in command and b"-c" not in command:
-        os.kill(int(directory.name), signal.SIGKILL)
-        print("killed", directory.name)
+        os.kill(int(directory.name), int(sys.argv[1]))
+        print("signalled", directory.name)
 """
 
 
@@ -62,8 +63,11 @@ class Cluster:
 
     def kill_training_process(self, namespace: Namespace, pod: str) -> None:
         """Kill the training process of one Pod with SIGKILL, leaving its supervisor alive to tell."""
-        printed = namespace.run("exec", pod, "--", "python3", "-c", _KILL_TRAINER)
-        assert "killed" in printed, "no training process was found"
+        _signal_trainer(namespace, pod, signal.SIGKILL)
+
+    def hang_training_process(self, namespace: Namespace, pod: str) -> None:
+        """Stop the training process of one Pod: its peers wait for it in a collective."""
+        _signal_trainer(namespace, pod, signal.SIGSTOP)
 
     def wait_gone(self, namespace: Namespace, selector: str, timeout: float) -> list[str]:
         """Wait until no object with these labels is left; returns what is."""
@@ -73,6 +77,11 @@ class Cluster:
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.5)
+
+
+def _signal_trainer(namespace: Namespace, pod: str, number: signal.Signals) -> None:
+    printed = namespace.run("exec", pod, "--", "python3", "-c", _SIGNAL_TRAINER, str(int(number)))
+    assert "signalled" in printed, "no training process was found"
 
 
 @cache

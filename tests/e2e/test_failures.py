@@ -8,6 +8,8 @@ import re
 
 import pytest
 
+from tests.cluster.layout import VOLUMES
+
 from .audit import created_jobs
 from .harness import Cluster, example
 from .namespace import Namespace, Object, condition, holds, stage
@@ -122,12 +124,21 @@ def _job_of_attempt(namespace: Namespace, name: str, attempt: int) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_deletion_mid_run_leaves_nothing(cluster: Cluster, seeded: Namespace) -> None:
-    seeded.apply(small_job("deleted", steps=400))
-    seeded.wait_for("deleted", "running", lambda job: stage(job, "sft").get("phase") == "Running", 150)
+def test_deletion_mid_run_leaves_nothing_but_where_a_hung_gang_was(cluster: Cluster, seeded: Namespace) -> None:
+    seeded.apply(small_job("deleted", steps=4000))
+    seeded.wait_for("deleted", "a step", lambda job: stage(job, "sft").get("progress", {}).get("step", 0) > 0, 150)
+    first, second = (pod["metadata"]["name"] for pod in seeded.pods("deleted", "sft"))
+    cluster.hang_training_process(seeded, first)
     seeded.run("delete", "alignmentjob", "deleted", "--timeout=60s")
     left = cluster.wait_gone(seeded, "alignment.dev/job-name=deleted", timeout=90)
     assert left == []
+    # Taken in Pods of the restricted profile, with no capability and the runtime's default seccomp filter.
+    (evidence,) = VOLUMES.glob(f"*/jobs/{seeded.name}/deleted-*/sft/attempts/1/evidence")
+    for rank in (0, 1):
+        assert "alignment_trainer/train.py" in (evidence / f"stacks-{rank}.txt").read_text()
+    endings = [json.loads((evidence / f"ending-{rank}.json").read_text()) for rank in (0, 1)]
+    assert {ending["pod"] for ending in endings} == {first, second}
+    assert all(ending["node"].startswith("node-") and ending["class"] == "Preempted" for ending in endings)
 
 
 def _live(pods: list[Object]) -> list[Object]:
