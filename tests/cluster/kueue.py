@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from .tools import build_module, tool
 
 MODULE: Final = "kueue"
 NAMESPACE: Final = "kueue-system"
-CLUSTER_QUEUE: Final = "gangs"
 _VERSION: Final = "kueue.x-k8s.io/v1beta2"
+_CLUSTER_QUEUE: Final = "gangs"
 _FLAVOR: Final = "machine"
 _CONFIGURATION: Final = {
     "apiVersion": "config.kueue.x-k8s.io/v1beta2",
@@ -56,24 +56,31 @@ def uninstall(kubectl: Kubectl) -> None:
     _helm(kubectl, "uninstall", "kueue", "--wait", "--timeout", "1m")
 
 
-def create_queue(kubectl: Kubectl, namespace: str, name: str, *, pods: int, priorities: Mapping[str, int]) -> None:
-    """A LocalQueue with a quota of so many Pods at once, in which an urgent gang preempts others.
+def create_queues(
+    kubectl: Kubectl, namespace: str, names: Sequence[str], *, pods: int, priorities: Mapping[str, int]
+) -> None:
+    """LocalQueues that share a quota of so many Pods at once, in which an urgent gang preempts others.
 
     Args:
         priorities: WorkloadPriorityClasses by name.
     """
     quota = {"name": "pods", "nominalQuota": pods}
-    queue = _object("ClusterQueue", CLUSTER_QUEUE)
-    queue["spec"] = {
+    shared = _object("ClusterQueue", _CLUSTER_QUEUE)
+    shared["spec"] = {
         "namespaceSelector": {},
         "preemption": {"withinClusterQueue": "LowerPriority"},
         "resourceGroups": [{"coveredResources": ["pods"], "flavors": [{"name": _FLAVOR, "resources": [quota]}]}],
     }
-    local = _object("LocalQueue", name)
-    local["metadata"]["namespace"] = namespace
-    local["spec"] = {"clusterQueue": CLUSTER_QUEUE}
     classes = [_object("WorkloadPriorityClass", name) | {"value": value} for name, value in priorities.items()]
-    kubectl.apply(_flavor(), *classes, queue, local)
+    kubectl.apply(_flavor(), *classes, shared)
+    for name in names:
+        kubectl.apply(_object("LocalQueue", name) | {"spec": {"clusterQueue": _CLUSTER_QUEUE}}, namespace=namespace)
+
+
+def hold(kubectl: Kubectl, namespace: str, name: str, held: bool) -> None:
+    """Let a LocalQueue admit nothing more, or let it go on."""
+    patch = json.dumps({"spec": {"stopPolicy": "Hold" if held else "None"}})
+    kubectl.run("patch", "localqueues.kueue.x-k8s.io", name, "--type=merge", "-p", patch, namespace=namespace)
 
 
 def workloads(kubectl: Kubectl, namespace: str) -> list[Object]:

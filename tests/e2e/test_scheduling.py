@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,25 +19,26 @@ from .test_failures import small_job
 
 pytestmark = pytest.mark.e2e
 
-_QUEUE = "team-a"
+_QUEUE, _OTHER_QUEUE = "team-a", "team-b"
 _NODE = "node-1"
 
 
 @pytest.fixture(scope="module")
 def queue(cluster: Cluster, seeded: Namespace) -> Iterator[Namespace]:
-    """The seeded namespace, with a Kueue queue that has room for the two Pods of one gang."""
+    """The seeded namespace, with two Kueue queues that share room for the two Pods of one gang."""
     kueue.install(cluster.kubectl)
     try:
-        kueue.create_queue(cluster.kubectl, seeded.name, _QUEUE, pods=2, priorities={"low": 1, "urgent": 100})
+        queues = (_QUEUE, _OTHER_QUEUE)
+        kueue.create_queues(cluster.kubectl, seeded.name, queues, pods=2, priorities={"low": 1, "urgent": 100})
         yield seeded
     finally:
         kueue.uninstall(cluster.kubectl)
 
 
-def queued_job(name: str, priority: str, *, steps: int) -> Object:
-    """A small job that goes through the queue and writes checkpoints only when it is told to stop."""
+def queued_job(name: str, queue: str, priority: str, *, steps: int) -> Object:
+    """A small job that goes through a queue and writes checkpoints only when it is told to stop."""
     job = small_job(name, steps=steps)
-    job["spec"]["scheduling"] = {"queueName": _QUEUE, "workloadPriorityClass": priority}
+    job["spec"]["scheduling"] = {"queueName": queue, "workloadPriorityClass": priority}
     job["spec"]["stages"][0]["training"].update(loggingSteps=1, checkpoint={"everySteps": 10_000, "keep": 2})
     return job
 
@@ -58,57 +59,61 @@ def steps_of_attempt(namespace: Namespace, job: Object, attempt: int) -> list[in
     return [json.loads(line)["step"] for line in record.read_text().splitlines()]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_gangs_take_turns_in_a_queue(cluster: Cluster, queue: Namespace) -> None:
-    queue.apply(queued_job("low", "low", steps=300))
-    queue.wait_for("low", "steps", lambda job: stage(job, "sft").get("progress", {}).get("step", 0) > 0, 150)
-
-    # There is room for one gang: the next waits, and says so in Kueue's words.
-    second = queued_job("second", "low", steps=6)
-    second["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = 0
+    # Two jobs wait in a queue that is held, so that all are prepared when the first one trains.
+    kueue.hold(queue.kubectl, queue.name, _OTHER_QUEUE, True)
+    second = queued_job("second", _OTHER_QUEUE, "low", steps=6)
     second["metadata"]["labels"] = {"argocd.argoproj.io/instance": "team"}
-    queue.apply(second)
-
-    def waits(job: Object) -> bool:
-        return "insufficient unused quota for pods" in stage(job, "sft").get("message", "")
-
-    waiting = queue.wait_for("second", "queued", waits, 90)
-    assert stage(waiting, "sft")["phase"] == "Queued"
-    assert (condition(waiting, "Reconciling") or {})["reason"] == "Queued"
-    assert live_pods(queue, "second") == []
-
-    # Suspended in the queue, it leaves it, Workload and all.
-    set_suspend(queue, "second", True)
-    queue.wait_for("second", "suspended", lambda job: holds(job, "Suspended"), 30)
-    queue.wait_for("second", "out of the queue", lambda _: len(kueue.workloads(queue.kubectl, queue.name)) == 1, 30)
-    set_suspend(queue, "second", False)
-    queue.wait_for("second", "queued again", lambda job: waits(job) and stage(job, "sft")["attempt"] == 2, 60)
-
-    # An urgent gang takes the quota: the first writes a checkpoint and waits for its turn, as another attempt.
-    urgent = queued_job("urgent", "urgent", steps=6)
+    second["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = 0
+    urgent = queued_job("urgent", _OTHER_QUEUE, "urgent", steps=6)
     urgent["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = 10
-    queue.apply(urgent)
+    for job in (queued_job("low", _QUEUE, "low", steps=200), second, urgent):
+        queue.apply(job)
+
+    def says(words: str) -> Callable[[Object], bool]:
+        return lambda job: words in stage(job, "sft").get("message", "")
+
+    for name in ("second", "urgent"):
+        waiting = queue.wait_for(name, "queued", says("LocalQueue team-b is"), 200)
+        assert stage(waiting, "sft")["phase"] == "Queued"
+        assert (condition(waiting, "Reconciling") or {})["reason"] == "Queued"
+
+    # Suspended in the queue, a job leaves it, Workload and all.
+    set_suspend(queue, "second", True)
+    queue.wait_for("second", "suspended", lambda job: holds(job, "Suspended"), 60)
+    queue.wait_for("second", "out of the queue", lambda _: len(kueue.workloads(queue.kubectl, queue.name)) == 2, 60)
+    set_suspend(queue, "second", False)
+    queue.wait_for("second", "queued again", lambda job: stage(job, "sft").get("attempt") == 2, 60)
+    assert live_pods(queue, "second") == live_pods(queue, "urgent") == []
+
+    # The urgent gang takes the quota: the first writes a checkpoint and waits for its turn, as another attempt.
+    queue.wait_for("low", "steps", lambda job: stage(job, "sft").get("progress", {}).get("step", 0) > 0, 300)
+    kueue.hold(queue.kubectl, queue.name, _OTHER_QUEUE, False)
+    no_room = says("insufficient unused quota for pods")
+    queue.wait_for("second", "waiting for room", no_room, 60)
     preempted = queue.wait_for(
-        "low", "preempted and queued", lambda job: waits(job) and stage(job, "sft")["attempt"] == 2, 150
+        "low", "queued again", lambda job: no_room(job) and stage(job, "sft")["attempt"] == 2, 200
     )
     (failure,) = stage(preempted, "sft")["failures"]
     assert (failure["attempt"], failure["reason"]) == (1, "Preempted")
     assert "failures" not in preempted["status"], "preemption is free"
     assert preempted["status"]["restarts"] == 1
     reached = steps_of_attempt(queue, preempted, 1)[-1]
-    assert 0 < reached < 300
+    assert 0 < reached < 200
+    assert stage(preempted, "sft")["checkpoint"]["step"] >= reached - 1, "at most one step is lost"
 
     # The urgent gang ends, then the one that had waited longest; what they leave behind goes as they asked.
-    assert holds(queue.wait_finished("urgent", 150), "Complete")
-    assert holds(queue.wait_finished("second", 150), "Complete")
-    expired = queue.wait_for("second", "expired", lambda job: "expirationTime" in job["status"], 30)
+    assert holds(queue.wait_finished("urgent", 300), "Complete")
+    assert holds(queue.wait_finished("second", 300), "Complete")
+    expired = queue.wait_for("second", "expired", lambda job: "expirationTime" in job["status"], 60)
     assert expired["status"]["phase"] == "Succeeded"
-    assert cluster.wait_gone(queue, "alignment.dev/job-name=second", 30) == []
+    assert cluster.wait_gone(queue, "alignment.dev/job-name=second", 60) == []
     queue.wait_for("urgent", "gone", lambda job: job == {}, 60)
     assert cluster.wait_gone(queue, "alignment.dev/job-name=urgent", 60) == []
 
     # Suspended just as Kueue admits it, the gang stops, whoever comes first, and stays stopped.
-    queue.wait_for("low", "admitted", lambda job: stage(job, "sft")["phase"] in ("Starting", "Running"), 60)
+    queue.wait_for("low", "admitted", lambda job: stage(job, "sft")["phase"] in ("Starting", "Running"), 100)
     set_suspend(queue, "low", True)
     queue.wait_for("low", "without Pods", lambda job: holds(job, "Suspended") and not live_pods(queue, "low"), 150)
     quiet = queue.get("aj", "low")["metadata"]["resourceVersion"]
@@ -119,10 +124,10 @@ def test_gangs_take_turns_in_a_queue(cluster: Cluster, queue: Namespace) -> None
 
     # Back from the queue it goes on from what it wrote when it was preempted.
     set_suspend(queue, "low", False)
-    job = queue.wait_finished("low", 240)
+    job = queue.wait_finished("low", 400)
     assert holds(job, "Complete"), job["status"]
     result = stage(job, "sft")
-    assert (result["attempt"], result["progress"]["step"]) == (3, 300)
+    assert (result["attempt"], result["progress"]["step"]) == (3, 200)
     pods = queue.items("pods", "alignment.dev/job-name=low,alignment.dev/attempt=3,alignment.dev/role=train")
     log = "".join(queue.run("logs", pod["metadata"]["name"], "--tail=-1") for pod in pods)
     resumed = re.search(r"resuming from step (\d+): \S+/attempts/([12])/checkpoints/", log)
