@@ -10,6 +10,7 @@ from types import FrameType
 
 from alignment_api.contract import JobLayout, Summary
 
+from . import storage
 from .attempt import Attempt
 from .environment import Environment
 from .exceptions import Preempted
@@ -44,7 +45,8 @@ def _run(options: argparse.Namespace, environment: Environment) -> Summary:
     if options.command == PREPARE:
         from . import prepare
 
-        return prepare.main(config, JobLayout(workspace=environment.workspace, job=config.job))
+        with storage.explained(environment.workspace):
+            return prepare.main(config, JobLayout(workspace=environment.workspace, job=config.job))
     from .launch.supervisor import supervise
 
     attempt = Attempt.of(options)

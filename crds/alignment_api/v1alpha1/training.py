@@ -26,7 +26,9 @@ class Checkpointing(ApiModel):
         default=100, description="Save a checkpoint each so many optimizer steps."
     )
     keep: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=2, description="Complete checkpoints kept; older ones are removed."
+        default=2,
+        description="Complete checkpoints kept, over all attempts; older ones are removed once a new one is complete, "
+        "so the workspace needs room for one more. When the stage's model is published, one stays.",
     )
 
 
