@@ -158,7 +158,7 @@ def claiming_job(name: str, *resources: str) -> Object:
     return job
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_two_half_gangs_do_not_wait_for_each_other(cluster: Cluster, seeded: Namespace) -> None:
     # Two slots, and each gang needs both of them. At first each can only place one Pod.
     offer(cluster, slot=2, left=0, right=0)
@@ -170,7 +170,7 @@ def test_two_half_gangs_do_not_wait_for_each_other(cluster: Cluster, seeded: Nam
         return stage(job, "sft").get("reason") == "Unschedulable"
 
     for name in ("left", "right", "too-large"):
-        seeded.wait_for(name, "unschedulable", finds_no_node, 120)
+        seeded.wait_for(name, "unschedulable", finds_no_node, 200)
     offer(cluster, slot=2, left=1, right=1)
     for name in ("left", "right"):
         seeded.wait_for(name, "half placed", lambda _, name=name: len(placed(seeded, name)) == 1, 30)  # type: ignore[misc]
@@ -178,7 +178,7 @@ def test_two_half_gangs_do_not_wait_for_each_other(cluster: Cluster, seeded: Nam
 
     released = []
     for name in ("left", "right"):
-        job = seeded.wait_finished(name, 200)
+        job = seeded.wait_finished(name, 400)
         assert holds(job, "Complete"), job["status"]
         assert "failures" not in job["status"], "no budget is touched"
         for failure in stage(job, "sft").get("failures", []):
