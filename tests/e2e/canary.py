@@ -136,11 +136,11 @@ def job(name: str, url: str, model: Object, *, python: bool = False) -> Object:
     return manifest
 
 
-def places_with(value: str, cluster: Cluster, namespace: Namespace, workspaces: list[Path]) -> list[str]:
+def places_with(value: str, cluster: Cluster, pods: list[Object], workspaces: list[Path]) -> list[str]:
     """Everywhere that ``value`` can be read, but in the Secret itself.
 
-    Looks at all objects of all namespaces, output of the operator and of all Pods of the namespace, files that jobs
-    wrote into the workspaces, and what the cluster's own programs recorded.
+    Looks at all objects of all namespaces, output of the operator and of ``pods``, files that jobs wrote into the
+    workspaces, and what the cluster's own programs recorded.
     """
     needles = [value.encode(), base64.b64encode(value.encode()).rstrip(b"=")]
     found = []
@@ -150,11 +150,11 @@ def places_with(value: str, cluster: Cluster, namespace: Namespace, workspaces: 
             found.append(where)
 
     look("objects", cluster.kubectl.run("get", _KINDS, "--all-namespaces", "--output=json").encode())
-    for home in (namespace, Namespace("alignment-system", cluster.kubectl)):
-        for pod in home.items("pods"):
-            name = pod["metadata"]["name"]
-            if pod["status"].get("phase") not in ("Pending", "Unknown"):
-                look(f"output of {name}", home.run("logs", name, "--all-containers").encode())
+    for pod in (*pods, *Namespace("alignment-system", cluster.kubectl).items("pods")):
+        name = pod["metadata"]["name"]
+        output = cluster.kubectl.run("logs", name, namespace=pod["metadata"]["namespace"])
+        assert output, f"{name} said nothing"
+        look(f"output of {name}", output.encode())
     files = [path for workspace in workspaces for path in (workspace / "jobs").rglob("*")]
     for path in (*files, *LOGS.rglob("*")):
         if path.is_file():

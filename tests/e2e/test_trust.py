@@ -75,7 +75,7 @@ def loud(cluster: Cluster, seeded: Namespace) -> Iterator[Loud]:
     gang = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"]["alignment.dev/role"] == "train"]
     log = "".join(seeded.run("logs", name) for name in gang)
     workspaces: list[Path] = [workspace, canary.workspace_of(seeded, "canary-hub-workspace")]
-    places = canary.places_with(value, cluster, seeded, workspaces)
+    places = canary.places_with(value, cluster, pods, workspaces)
     yield Loud(value, service, model, function, hub, log, pods, places)
     seeded.run("delete", "alignmentjobs", *(job["metadata"]["name"] for job in jobs), "--ignore-not-found")
 
