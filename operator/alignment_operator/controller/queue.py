@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF_SECONDS: Final = 0.5
-LONGEST_BACKOFF_SECONDS: Final = 30.0
+LONGEST_BACKOFF_SECONDS: Final = 15.0
 
 
 class WorkQueue(Generic[K]):

@@ -22,6 +22,8 @@ WORKERS: Final = 16
 LONGEST_RECONCILE_SECONDS: Final = 300.0
 """A reconcile is some requests, each with a timeout; one that takes longer hangs and is given up."""
 
+AFTER_CONFLICT_SECONDS: Final = 0.5
+
 
 async def run_workers(queue: WorkQueue[Key], reconciler: Reconciler, metrics: WorkMetrics) -> None:
     """Work on keys until cancelled."""
@@ -38,8 +40,9 @@ async def _work(queue: WorkQueue[Key], reconciler: Reconciler, metrics: WorkMetr
             async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
                 delay = await reconciler.reconcile(key)
         except ConflictError as error:  # usual: people and controllers write too
-            again = queue.failed(key)
-            log.info("%s; planning again in %g s", error, again, extra={JOB: str(key)})
+            log.info("%s; planning again", error, extra={JOB: str(key)})
+            queue.wake(key, AFTER_CONFLICT_SECONDS)
+            queue.done(key)
         except ClusterError as error:
             again = queue.failed(key, error.retry_after)
             metrics.reconcile_failed(error.reason)

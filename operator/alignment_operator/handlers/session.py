@@ -18,7 +18,7 @@ from .watches import watch_settings
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS: Final = 1.0
-_LONGEST_PAUSE_SECONDS: Final = 30.0
+_LONGEST_PAUSE_SECONDS: Final = 10.0
 _STEADY_SECONDS: Final = 60.0
 """Watches that lived this long had no lasting trouble."""
 
@@ -41,7 +41,14 @@ async def watch_for_ever(
             this.
         started: called when kopf has set its signal handlers, so that they can be replaced.
     """
-    kopf.on.login(registry=registry)(_login)
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def login(**_: Any) -> kopf.AiohttpSession:  # called again when a token is no longer taken
+        connection = await _connection()
+        sessions.append(connection.aiohttp_session)
+        return connection
+
+    kopf.on.login(registry=registry)(login)
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE_SECONDS
     while True:
@@ -51,6 +58,9 @@ async def watch_for_ever(
             log.warning("the watches ended; starting them again in %g s", pause)
         except Exception as error:  # whatever it is, a new list and new watches are the remedy
             log.warning("the watches ended: %s; starting them again in %g s", error or type(error).__name__, pause)
+        finally:
+            while sessions:
+                await sessions.pop().close()
         await asyncio.sleep(pause)
         await before_start()
         steady = loop.time() - begun > _STEADY_SECONDS
@@ -120,8 +130,8 @@ class Throttle:
         return max(paid_until - now - self._burst * self._interval, 0.0)
 
 
-async def _login(**_: Any) -> kopf.AiohttpSession:
-    """The same credentials as the operator's own client; kopf asks again when a token is no longer taken."""
+async def _connection() -> kopf.AiohttpSession:
+    """With the same credentials as the operator's own client."""
     configuration = await load_configuration()
     scheme, _sep, token = (configuration.api_key.get("BearerToken") or "").rpartition(" ")
     info = kopf.ConnectionInfo(

@@ -92,6 +92,11 @@ class OperatorProcess:
         """Whether it says that it leads."""
         return "alignment_operator_leading 1.0" in self.metrics()
 
+    @property
+    def running(self) -> bool:
+        """Whether its process has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self.process is not None
@@ -115,7 +120,7 @@ class OperatorProcess:
 
     def metrics(self) -> str:
         """What it shows to Prometheus."""
-        return self._get("metrics")
+        return self.get("metrics")
 
     def lines(self) -> list[dict[str, str]]:
         """Its log."""
@@ -125,11 +130,12 @@ class OperatorProcess:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()[-4000:]
         try:
-            return self._get(path) == "ok"
+            return self.get(path) == "ok"
         except OSError:
             return False
 
-    def _get(self, path: str) -> str:
+    def get(self, path: str) -> str:
+        """What it answers at ``path``; raises urllib's errors."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.port}/{path}", timeout=5) as response:
             answer: IO[bytes] = response
