@@ -66,6 +66,7 @@ def test_errors_logs_and_summaries_hide_secrets(
 
     def refuse() -> Summary:
         logging.getLogger("hub").warning("asking with %s", TOKEN)
+        print("asked with", TOKEN)
         raise DataError(f"refused {TOKEN}", [Problem(field="spec", message=f"not {TOKEN}")])
 
     def crash() -> Summary:
@@ -77,4 +78,5 @@ def test_errors_logs_and_summaries_hide_secrets(
     assert "raise KeyError(TOKEN)" in crashed.output
     said = "".join(capsys.readouterr())
     assert "asking with ***" in said
+    assert "asked with ***" in said
     assert TOKEN not in said + crashed.output

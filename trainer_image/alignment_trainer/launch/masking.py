@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 from alignment_api.contract import SECRET_VARIABLE_PREFIX, Summary
@@ -60,6 +60,22 @@ class Mask:
         ]
         words = {"message": self.text(summary.message), "output": self.text(summary.output)}
         return summary.model_copy(update={**words, "problems": problems})
+
+
+class MaskedStream:
+    """A text stream that masks what is written to it, each call by itself."""
+
+    def __init__(self, stream: TextIO, mask: Mask) -> None:
+        self._stream = stream
+        self._mask = mask
+
+    def write(self, text: str) -> int:
+        """Write ``text`` without secrets."""
+        self._stream.write(self._mask.text(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class MaskingFilter(logging.Filter):

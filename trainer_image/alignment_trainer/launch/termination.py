@@ -8,8 +8,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TextIO, cast
 
 from alignment_api.contract import Summary
 
@@ -18,7 +19,7 @@ from ..failures import frames
 from ..failures.classify import of_exception
 from .ending import MAX_MESSAGE, MAX_PROBLEMS
 from .last_words import last_words
-from .masking import Mask, MaskingFilter
+from .masking import Mask, MaskedStream, MaskingFilter
 
 _log = logging.getLogger(__name__)
 
@@ -37,19 +38,18 @@ def run_to_summary(action: Callable[[], Summary]) -> Summary:
     From its end on this process no longer heeds a request to stop: all that is left is to say how it ended.
     """
     mask = Mask.of(os.environ)
-    with _masked_log(mask):
-        summary = _summary_of(action, mask)
-    return mask.summary(summary)
+    with _masked_output(mask):
+        return mask.summary(_summary_of(action))
 
 
-def _summary_of(action: Callable[[], Summary], mask: Mask) -> Summary:
+def _summary_of(action: Callable[[], Summary]) -> Summary:
     try:
         try:
             return action()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except TrainerError as error:
-        print(mask.text(str(error)), file=sys.stderr)  # noqa: T201 - the container's log is read by people
+        print(error, file=sys.stderr)  # noqa: T201 - the container's log is read by people
         # A handler raised it, on top of whatever this process was doing, or hung in.
         place = frames.place(frames.of_exception(error)[1:]) if isinstance(error, Preempted) else ""
         return Summary(
@@ -58,20 +58,23 @@ def _summary_of(action: Callable[[], Summary], mask: Mask) -> Summary:
             problems=list(error.problems[:MAX_PROBLEMS]),
         )
     except Exception as error:
-        trace = mask.text(traceback.format_exc())
-        print(trace, file=sys.stderr)  # noqa: T201
+        traceback.print_exc()
         cause = of_exception(error)
-        return Summary(exit_code=cause.exit_code, message=cause.message[:MAX_MESSAGE], output=last_words(trace))
+        output = last_words(traceback.format_exc())
+        return Summary(exit_code=cause.exit_code, message=cause.message[:MAX_MESSAGE], output=output)
 
 
 @contextmanager
-def _masked_log(mask: Mask) -> Iterator[None]:
-    """Mask what this process logs: Prepare, which uses the secrets itself, has no supervisor to do it."""
+def _masked_output(mask: Mask) -> Iterator[None]:
+    """Mask what this process prints and logs: Prepare, which uses the secrets itself, has no supervisor to do it."""
+    # Handlers that exist hold the streams themselves; those of libraries imported later will hold the masked ones.
     masking, handlers = MaskingFilter(mask), logging.getLogger().handlers
+    streams = MaskedStream(sys.stdout, mask), MaskedStream(sys.stderr, mask)
     for handler in handlers:
         handler.addFilter(masking)
     try:
-        yield
+        with redirect_stdout(cast(TextIO, streams[0])), redirect_stderr(cast(TextIO, streams[1])):
+            yield
     finally:
         for handler in handlers:
             handler.removeFilter(masking)
