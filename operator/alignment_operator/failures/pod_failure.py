@@ -21,6 +21,9 @@ _SIGTERM: Final = _SIGNAL_BASE + signal.SIGTERM
 _NODE_LOSS: Final = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 """Reasons of the condition DisruptionTarget that mean the node is gone; the others make room for other Pods."""
 
+_NOT_KNOWN: Final = frozenset({"ContainerStatusUnknown", "Unknown"})
+"""How a container ended of which nothing is left: by the kubelet's word, and by containerd's after a power cut."""
+
 _ADVICE: Final = {
     Reason.OUT_OF_MEMORY: "lower training.microBatchSize (the global batch stays), or give the Pods more memory",
     Reason.STORAGE_ERROR: "check that the workspace volume is writable and has space",
@@ -78,7 +81,7 @@ def _container_failure(pod: Manifest, terminated: dict[str, Any]) -> Failure:
             + _ADVICE[Reason.OUT_OF_MEMORY]
         )
         return _failure(pod, Reason.OUT_OF_MEMORY, text, code=code, terminated=terminated)
-    if terminated.get("reason") == "ContainerStatusUnknown":
+    if terminated.get("reason") in _NOT_KNOWN:
         text = "the kubelet lost the container: its node was probably restarted"
         return _failure(pod, Reason.NODE_LOST, text, code=code, terminated=terminated)
     if code in ExitCode._value2member_map_:

@@ -43,6 +43,7 @@ def disrupted(reason: str) -> list[dict[str, Any]]:
         (pod(phase="Failed", terminated=ended(1, message="boom")), Reason.TRAINER_ERROR, "boom"),
         (pod(phase="Failed", terminated=ended(128, reason="StartError")), Reason.TRAINER_ERROR, "StartError"),
         (pod(phase="Failed", terminated=ended(137, reason="ContainerStatusUnknown")), Reason.NODE_LOST, "kubelet"),
+        (pod(phase="Failed", terminated=ended(255, reason="Unknown")), Reason.NODE_LOST, "node was probably restarted"),
         (pod(phase="Failed", reason="UnexpectedAdmissionError"), Reason.POD_REJECTED, "UnexpectedAdmissionError"),
         (pod(phase="Failed", terminated=ended(137), reason="Evicted"), Reason.STORAGE_ERROR, "local storage"),
         (pod(conditions=disrupted("PreemptionByScheduler")), Reason.PREEMPTED, "made room"),
