@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
 
 from alignment_api import labels
 from alignment_api.contract import JobReference
 from alignment_operator.builders.metadata import pod_group_name
+from alignment_operator.cluster.client import Client
+from alignment_operator.cluster.queues import Queues
 
 from ..client import Kubectl
 from ..control_plane import ApiError, ControlPlane
@@ -139,8 +144,12 @@ def test_a_queued_gang_shows_the_queues_words(operator: OperatorProcess, team: T
 
     # Admitted, it runs; suspended again by Kueue, it comes back as another attempt.
     team.patch("Job", gang["metadata"]["name"], {"spec": {"suspend": False}})
-    wait_until("the gang runs", lambda: team.run_pods(job, labels.ROLE_TRAIN))
-    wait_until("it is shown", lambda: stage(team, "queued").get("phase") == "Running")
+
+    def runs() -> bool:
+        team.run_pods(job, labels.ROLE_TRAIN)
+        return bool(stage(team, "queued").get("phase") == "Running")
+
+    wait_until("the gang runs", runs)
     team.patch("Job", gang["metadata"]["name"], {"spec": {"suspend": True}})
     wait_until("attempt 2 is queued", lambda: stage(team, "queued").get("attempt") == 2)
     shown = stage(team, "queued")
@@ -148,6 +157,27 @@ def test_a_queued_gang_shows_the_queues_words(operator: OperatorProcess, team: T
     assert [(one["attempt"], one["reason"]) for one in shown["failures"]] == [(1, "Preempted")]
     assert "failures" not in team.status("queued"), "it costs nothing"
     assert [one["metadata"]["labels"][labels.ATTEMPT] for one in gangs(team, job)] == ["2"]
+
+
+def test_a_queue_that_may_not_be_read_is_no_obstacle(control_plane: ControlPlane, kubectl: Kubectl, team: Team) -> None:
+    kubectl("--namespace", team.namespace, "create", "serviceaccount", "nobody")
+    token = kubectl("--namespace", team.namespace, "create", "token", "nobody").strip()
+    kubeconfig = control_plane.kubeconfig("nobody", token)
+
+    async def ask() -> dict[str, str]:
+        configuration = Configuration()
+        await config.load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
+        client = Client(configuration, lambda *_: None)
+        try:
+            gang = {"metadata": {"name": "gang", "uid": "1"}, "spec": {"suspend": True}}
+            return dict(await Queues(client).messages(team.namespace, [gang, {**gang, "spec": {}}]))
+        finally:
+            await client.close()
+
+    said = asyncio.run(ask())
+    assert list(said) == ["gang"]
+    assert "cannot list" in said["gang"]
+    assert "HTTP 403" in said["gang"]
 
 
 def ended(team: Team, name: str, annotations: dict[str, str] | None = None, **policy: Any) -> Manifest:
