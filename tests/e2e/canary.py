@@ -30,7 +30,7 @@ import os
 
 from transformers import LlamaConfig, LlamaForCausalLM
 
-if "RANK" in os.environ:
+if "ALIGNMENT_RUN_FOLDER" in os.environ:
     print("environment:", dict(os.environ), flush=True)
     print("service account mounted:", os.path.exists("/var/run/secrets"), flush=True)
     raise RuntimeError(f"environment: {dict(os.environ)}")
