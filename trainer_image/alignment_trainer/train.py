@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,7 @@ from .prepared import Prepared
 from .registry import build_config, method_module
 from .reporter import Reporter
 from .run_files import Outcome, RunFiles
+from .safe_pickles import read_as_data
 
 _log = logging.getLogger(__name__)
 TRAIN: Final = "train"
@@ -141,7 +142,9 @@ class _Run:
             _log.info("resuming from step %d: %s", resumed.marker.step, resumed.folder)
             trl_imports.set_trained_tokens(trainer, resumed.marker.tokens)
             reporter.checkpoint(resumed.mark(self.layout))
-        with storage.explained(self.own.root, saving.bytes_needed):
+        # A copy for a gang of another size is DeepSpeed's converter's, which has read the checkpoint already.
+        reading = read_as_data() if resumed_from is not None and not resharded else nullcontext()
+        with storage.explained(self.own.root, saving.bytes_needed), reading:
             try:
                 trainer.train(resume_from_checkpoint=str(resumed_from) if resumed_from else None)
             except NothingLeftToTrain:
