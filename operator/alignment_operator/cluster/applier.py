@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..exceptions import NotFoundError, RejectedError
+from ..exceptions import ConflictError, NotFoundError, RejectedError, UnavailableError
 from ..planning.actions import ObjectKey
 from .client import APPLY, Client
 from .resources import POD_GROUPS, WATCHED, resource_of, resource_of_manifest
@@ -68,6 +68,8 @@ class Applier:
             )
         except NotFoundError:
             answer = {}
+        except ConflictError as error:  # another object has the name now, and will be seen before this is tried again
+            raise UnavailableError(str(error), error.reason) from error
         if known is None:
             return
         if answer.get("kind") == resource.kind:

@@ -197,10 +197,11 @@ def test_install_upgrade_uninstall_keep_jobs(helm: Helm, bare_plane: ControlPlan
     team = Team(bare_plane, "default")
     team.create(alignment_job("kept"))
     kubectl("patch", CRD, "--type=json", "-p", '[{"op": "remove", "path": "/spec/names/shortNames"}]')
-    result = helm("upgrade", "alignment", CHART, *where, "--force-conflicts", *LEAST)
+    result = helm("upgrade", "alignment", CHART, *where, "--force-conflicts", *LEAST, "--set", "replicas=2")
     assert result.returncode == 0, result.stderr
     names = kubectl("get", CRD, "--output", "jsonpath={.spec.names.shortNames}")
     assert names == '["aj"]', "an upgrade brings the CRD up to date"
+    assert kubectl("--namespace", "system", "get", "poddisruptionbudgets", "--output", "name").count("alignment") == 1
     assert (result := helm("uninstall", "alignment", *where)).returncode == 0, result.stderr
     assert not kubectl("--namespace", "system", "get", "deployments,serviceaccounts,roles", "--output", "name").count(
         "alignment"
