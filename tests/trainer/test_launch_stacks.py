@@ -32,12 +32,13 @@ def spin_forever():
         pass
 
 def one_spins(config, workspace, *_, rank=int(os.environ["RANK"])):
-    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=float(os.environ["GANG_TIMEOUT"])))
-    dist.all_reduce(torch.ones(1))
+    dist.init_process_group("gloo")
+    dist.all_reduce(torch.ones(1))  # both are there: from here on they need the same time
+    gang = dist.new_group(timeout=datetime.timedelta(seconds=float(os.environ["GANG_TIMEOUT"])))
     (workspace / f"ready-{rank}").touch()
     if rank == 1:
         spin_forever()
-    dist.all_reduce(torch.ones(1))
+    dist.all_reduce(torch.ones(1), group=gang)
 
 run._run_stage = one_spins
 run.main(["--stage", "sft", "--attempt", "1"])
