@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from trl import SFTConfig
 
-from alignment_api.contract import JobLayout, JobReference
+from alignment_api.contract import JobLayout, JobReference, RunConfig
 from alignment_api.v1alpha1 import Method
 from alignment_api.v1alpha1.model import HuggingFaceModel, VolumeModel
 from alignment_trainer import base_models, prepare
-from alignment_trainer.environment import RunConfig
 from alignment_trainer.exceptions import ConfigurationError
 from alignment_trainer.models import remote_code
 from alignment_trainer.prepared import Prepared

@@ -59,7 +59,7 @@ class AttemptLayout:
 
     @property
     def evidence(self) -> Path:
-        """Tail of the output and stacks of a failed attempt."""
+        """What each Pod of an attempt that did not succeed left: end of the output, how it ended, stacks."""
         return self.root / "evidence"
 
 
