@@ -64,12 +64,14 @@ def create_queues(
     Args:
         priorities: WorkloadPriorityClasses by name.
     """
-    quota = {"name": "pods", "nominalQuota": pods}
+    # Every resource that a gang requests must be covered; only the number of Pods is scarce.
+    quotas = {"pods": pods, "cpu": 1000, "memory": "1Ti"}
+    flavor = {"name": _FLAVOR, "resources": [{"name": name, "nominalQuota": quotas[name]} for name in quotas]}
     shared = _object("ClusterQueue", _CLUSTER_QUEUE)
     shared["spec"] = {
         "namespaceSelector": {},
         "preemption": {"withinClusterQueue": "LowerPriority"},
-        "resourceGroups": [{"coveredResources": ["pods"], "flavors": [{"name": _FLAVOR, "resources": [quota]}]}],
+        "resourceGroups": [{"coveredResources": list(quotas), "flavors": [flavor]}],
     }
     classes = [_object("WorkloadPriorityClass", name) | {"value": value} for name, value in priorities.items()]
     kubectl.apply(_flavor(), *classes, shared)
