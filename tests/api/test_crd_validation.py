@@ -89,10 +89,12 @@ class TestUpdates:
             jobs.replace(changed(stored, {"spec.stages": [*stored["spec"]["stages"], extra]}))
 
     def test_suspend_and_run_policy_can_be_changed(self, jobs: AlignmentJobs, stored: Manifest) -> None:
-        policy = {"activeDeadlineSeconds": 60, "maxParallelStages": 2, "retries": {"infrastructure": 9}}
-        spec = jobs.patch("valid", {"spec": {"suspend": True, "runPolicy": policy}})["spec"]
+        policy = {"activeDeadlineSeconds": 60, "maxParallelStages": 2}
+        change = {"suspend": True, "runPolicy": policy | {"retries": {"infrastructure": 9}}}
+        spec = jobs.patch("valid", {"spec": change})["spec"]
         assert spec["suspend"] is True
         assert spec["runPolicy"].items() >= policy.items()
+        assert spec["runPolicy"]["retries"]["infrastructure"] == 9
 
     def test_applying_the_same_manifest_again_changes_nothing(self, jobs: AlignmentJobs, stored: Manifest) -> None:
         version = stored["metadata"]["resourceVersion"]
