@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from accelerate.data_loader import SeedableRandomSampler
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, SequentialSampler
 
 
 class WholeSteps(Sampler[int]):  # type: ignore[misc]
@@ -37,13 +37,14 @@ class WholeSteps(Sampler[int]):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of ``epoch``, counted from 0."""
-        self._sampler.set_epoch(epoch)
+        if hasattr(self._sampler, "set_epoch"):
+            self._sampler.set_epoch(epoch)
 
 
 def fill(trainer: Any, rows: int) -> None:
     """Let every step of ``trainer`` have ``rows`` rows.
 
-    Trainers that draw rows in another way than transformers' shuffle, such as those of prompts, are left as they are:
+    Trainers that draw rows otherwise than in their order or shuffled, such as those of prompts, are left as they are:
     they drop what does not fill a step.
     """
     make_loader = trainer.get_train_dataloader
@@ -51,7 +52,7 @@ def fill(trainer: Any, rows: int) -> None:
     def get_train_dataloader() -> Any:
         loader = make_loader()
         batches = getattr(loader.batch_sampler, "batch_sampler", loader.batch_sampler)  # one for all processes
-        if isinstance(batches.sampler, SeedableRandomSampler) and not batches.drop_last:
+        if isinstance(batches.sampler, SeedableRandomSampler | SequentialSampler) and not batches.drop_last:
             batches.sampler = WholeSteps(batches.sampler, rows)
         return loader
 
