@@ -12,7 +12,7 @@ from alignment_api.v1alpha1 import PrepareStatus, StageStatus
 from ..failures.attempt_failure import attempt_failure
 from ..failures.failure import Failure
 from ..status.runs import Run, is_live, is_terminal, queued, started, succeeded
-from ..status.stages import with_data, with_last_numbers, with_pods, with_progress, with_results
+from ..status.stages import with_data, with_last_numbers, with_last_words, with_pods, with_progress, with_results
 from ..status.waiting import what_pods_wait_for
 from .attempts import PREPARE, Attempt
 from .context import Context
@@ -67,7 +67,7 @@ def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pi
         return pipeline.with_run(with_results(succeeded(stage, context.now), attempt.summary()))
     if not is_live(stage):
         # A gang that was told to stop writes a checkpoint, and ends after its attempt was given up.
-        return pipeline.with_run(with_last_numbers(stage, attempt.summary()))
+        return pipeline.with_run(with_last_words(with_last_numbers(stage, attempt.summary()), attempt.pods))
     failure = (
         preempted_by_queue(stage, attempt)  # first: what it does to the Pods looks like their being lost
         or attempt_failure(attempt.job, attempt.pods, context.now)

@@ -9,8 +9,10 @@ from alignment_api.conditions import Reason
 from alignment_api.contract import CheckpointMark, Progress, Summary, TrainerPhase
 from alignment_api.v1alpha1 import CheckpointStatus, StagePhase, StageProgress, StageStatus
 
+from ..failures.termination import summary_of
 from ..planning.observed import Manifest
 from .runs import Run, changed
+from .text import bounded
 from .waiting import Wait
 
 _DOING: Final = {
@@ -101,6 +103,22 @@ def with_last_numbers(stage: StageStatus, summary: Summary | None) -> StageStatu
     if progress is not None and progress.attempt == stage.attempt and not _is_older(progress, stage):
         stage = with_numbers(stage, progress)
     return _with_checkpoint(stage, summary.checkpoint)
+
+
+def with_last_words(stage: StageStatus, pods: Sequence[Manifest]) -> StageStatus:
+    """``stage`` whose last failure also has what the Pods of a stalled gang said when they were stopped.
+
+    Only they know where each process hung, and they say so after the attempt was given up.
+    """
+    last = stage.failures[-1] if stage.failures else None
+    if last is None or last.attempt != stage.attempt or last.reason != Reason.NO_PROGRESS:
+        return stage
+    summaries = [summary for pod in pods if (summary := summary_of(pod)) is not None]
+    new = [summary.message for summary in summaries if summary.message and summary.message not in last.message]
+    if not new:
+        return stage
+    told = last.model_copy(update={"message": bounded("\n".join([last.message, *dict.fromkeys(new)]))})
+    return stage.model_copy(update={"failures": [*(stage.failures or [])[:-1], told]})
 
 
 def with_data(stages: Sequence[StageStatus], summary: Summary | None) -> list[StageStatus]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from alignment_api.conditions import ConditionType, Reason
-from alignment_api.contract import Progress, TrainerPhase
+from alignment_api.contract import Progress, Summary, TrainerPhase
 from alignment_api.v1alpha1 import StagePhase
 from alignment_operator.planning.actions import ObjectKey
 from alignment_operator.planning.observed import GangProgress
@@ -164,6 +164,20 @@ class TestStall:
         scene.cluster.stop_pods(75)
         scene.reconcile()
         assert scene.stage("sft").attempt == 2
+
+    def test_where_it_hung_is_added_when_its_pods_end(self) -> None:
+        scene = self.running()
+        scene.cluster.pass_time(70)
+        gang = scene.job_of("-sft-")
+        scene.reconcile()
+        for rank, words in enumerate(("rank 0 in all_reduce", "rank 1 in spin_forever")):
+            summary = Summary(exit_code=75, message=f"told to stop; {words}").to_termination_message()
+            scene.cluster.end_pod(f"{gang}-{rank}-x", 75, summary)
+        scene.reconcile()
+        scene.reconcile()
+        message = (scene.stage("sft").failures or [])[0].message
+        assert message.startswith("no progress for 60 s")
+        assert message.count("rank 0 in all_reduce") == message.count("rank 1 in spin_forever") == 1
 
     def test_a_restarted_operator_takes_nothing_for_silent(self) -> None:
         scene = self.running()
