@@ -72,8 +72,8 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
     registry = CollectorRegistry()
     metrics = WorkMetrics(registry)
     configuration = await load_configuration()
-    # Of its own, so that renewals never wait for a connection.
-    lease_client = Client(configuration, metrics.request_ended, identity=_identity(settings))
+    # Of its own, so that renewals wait neither for a connection nor for what a busy API server says to others.
+    lease_client = Client(configuration, metrics.request_ended, identity=_identity(settings), longest_hold=1.0)
     leadership = _leadership(settings, lease_client)
     client = Client(configuration, metrics.request_ended, lambda: leadership.leading, _identity(settings))
     store, queue = Store(), WorkQueue[Key]()

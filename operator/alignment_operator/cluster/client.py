@@ -30,7 +30,7 @@ UNREACHABLE_SECONDS: Final = 1.0
 """Nobody listens at the API server's address: for so long no other request is sent, however many jobs wait."""
 
 LONGEST_HOLD_SECONDS: Final = 60.0
-"""A Retry-After is followed up to here."""
+"""A Retry-After is followed up to here, if nothing else is said."""
 
 IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 """Environment variable that every Pod has."""
@@ -66,6 +66,7 @@ class Client:
         count: CountRequest,
         may_write: Callable[[], bool] = lambda: True,
         identity: str = "",
+        longest_hold: float = LONGEST_HOLD_SECONDS,
     ) -> None:
         """Make a client with connections of its own.
 
@@ -73,6 +74,7 @@ class Client:
             may_write: asked when a write is about to be made, and again at the last instant before its bytes go out:
                 a process may be stopped for minutes at any point between the two.
             identity: of this replica, for the API server's audit log.
+            longest_hold: for how many seconds a Retry-After is followed.
         """
         self._may_write = may_write
         fence = aiohttp.TraceConfig()
@@ -82,6 +84,7 @@ class Client:
         self._api = ApiClient(configuration)
         self._api.user_agent = f"{_USER_AGENT} ({identity})" if identity else _USER_AGENT
         self._count = count
+        self._longest_hold = longest_hold
         self._held_until = 0.0
 
     async def close(self) -> None:
@@ -149,7 +152,7 @@ class Client:
             await asyncio.sleep(left)
 
     def _hold(self, seconds: float) -> None:
-        until = asyncio.get_running_loop().time() + min(seconds, LONGEST_HOLD_SECONDS)
+        until = asyncio.get_running_loop().time() + min(seconds, self._longest_hold)
         self._held_until = max(self._held_until, until)
 
     async def _check_fence(self, *_: object) -> None:

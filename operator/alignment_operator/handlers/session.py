@@ -42,9 +42,10 @@ async def watch_for_ever(
         started: called when kopf has set its signal handlers, so that they can be replaced.
     """
     sessions: list[aiohttp.ClientSession] = []
+    throttle = Throttle()  # for all of them: as long as no token is taken, kopf logs in again and again
 
-    async def login(**_: Any) -> kopf.AiohttpSession:  # called again when a token is no longer taken
-        connection = await _connection()
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        connection = await _connection(throttle)
         sessions.append(connection.aiohttp_session)
         return connection
 
@@ -61,9 +62,9 @@ async def watch_for_ever(
         finally:
             while sessions:
                 await sessions.pop().close()
+        steady = loop.time() - begun > _STEADY_SECONDS
         await asyncio.sleep(pause)
         await before_start()
-        steady = loop.time() - begun > _STEADY_SECONDS
         pause = _FIRST_PAUSE_SECONDS if steady else min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
@@ -130,7 +131,7 @@ class Throttle:
         return max(paid_until - now - self._burst * self._interval, 0.0)
 
 
-async def _connection() -> kopf.AiohttpSession:
+async def _connection(throttle: Throttle) -> kopf.AiohttpSession:
     """With the same credentials as the operator's own client."""
     configuration = await load_configuration()
     scheme, _sep, token = (configuration.api_key.get("BearerToken") or "").rpartition(" ")
@@ -146,6 +147,6 @@ async def _connection() -> kopf.AiohttpSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
-        middlewares=(Throttle(),),
+        middlewares=(throttle,),
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
