@@ -9,8 +9,8 @@ from typing import Final
 
 from .faults import BY_NAME, FAULTS, Effect, Fault, When
 
-STEPS: Final = {"sft": 60, "dpo": 30}
-"""Steps of each stage that a job can have, in the order of the stages."""
+STEPS: Final = {"sft": 120, "dpo": 60}
+"""Steps of each stage that a job can have, in the order of the stages; an outage of seconds leaves some of them."""
 
 CHECKPOINT_EVERY: Final = 10
 _FEWEST, _MOST = 4, 7
