@@ -24,11 +24,11 @@ def _created(second: float, resource: str, name: str, more: dict[str, str] | Non
     # The Job controller lets the API server name its Pods: the request itself has no name.
     asked = name if resource == "jobs" else ""
     result = {"metadata": {"name": name, "labels": labels}}
-    return Write(_at(second), "somebody", "create", resource, "chaos", asked, 201, result)
+    return Write(_at(second), "somebody", "create", resource, "chaos", asked, 201, result=result)
 
 
 def _write(second: float, verb: str, resource: str, name: str, result: dict[str, Any], user: str = "somebody") -> Write:
-    return Write(_at(second), user, verb, resource, "chaos", name, 200, result)
+    return Write(_at(second), user, verb, resource, "chaos", name, 200, result=result)
 
 
 def _phase(second: float, pod: str, phase: str) -> Write:
