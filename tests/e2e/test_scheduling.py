@@ -19,7 +19,7 @@ from .test_failures import small_job
 
 pytestmark = pytest.mark.e2e
 
-_QUEUE, _OTHER_QUEUE = "team-a", "team-b"
+_QUEUE, _OTHER_QUEUE = "first", "other"
 _NODE = "node-1"
 
 
@@ -75,7 +75,7 @@ def test_gangs_take_turns_in_a_queue(cluster: Cluster, queue: Namespace) -> None
         return lambda job: words in stage(job, "sft").get("message", "")
 
     for name in ("second", "urgent"):
-        waiting = queue.wait_for(name, "queued", says("LocalQueue team-b is"), 200)
+        waiting = queue.wait_for(name, "queued", says(f"LocalQueue {_OTHER_QUEUE} is"), 200)
         assert stage(waiting, "sft")["phase"] == "Queued"
         assert (condition(waiting, "Reconciling") or {})["reason"] == "Queued"
 
