@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cluster.shell import ClusterError
 
 from .schedule import plan_suite
-from .suite import run_all
+from .suite import Result, run_all
 from .world import chaos_cluster
 
 
@@ -35,11 +35,14 @@ def main() -> int:
         return 0
     again = f"--seed {chosen.seed} --faults {chosen.faults} --nodes {chosen.nodes}"
     print(f"chaos: {sum(len(plan.strikes) for plan in plans)} faults in {len(plans)} runs; to see it again: {again}")
-    with chaos_cluster(chosen.nodes) as cluster:
-        result = run_all(cluster, plans, nodes=chosen.nodes, minutes=chosen.minutes)
-    print(result.text())
-    if chosen.json:
-        result.write(chosen.json)
+    result = Result()
+    try:
+        with chaos_cluster(chosen.nodes) as cluster:
+            run_all(cluster, plans, result, nodes=chosen.nodes, minutes=chosen.minutes)
+    finally:
+        print(result.text())
+        if chosen.json:
+            result.write(chosen.json)
     if result.wrong:
         print(f"to see it again: make chaos ARGS='{again} --run N', with the number after the slash for N")
     return 1 if result.wrong else 0

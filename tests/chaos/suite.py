@@ -52,9 +52,14 @@ class Result:
         path.write_text(json.dumps(document, indent=1))
 
 
-def run_all(cluster: Cluster, plans: Sequence[RunPlan], *, nodes: int, minutes: float | None = None) -> Result:
-    """An undisturbed run, then all of ``plans``; after ``minutes`` no other one begins."""
-    result, began = Result(), time.monotonic()
+def run_all(
+    cluster: Cluster, plans: Sequence[RunPlan], result: Result, *, nodes: int, minutes: float | None = None
+) -> None:
+    """An undisturbed run, then all of ``plans``; after ``minutes`` no other one begins.
+
+    What is found is added to ``result``, which so tells of the runs before an interruption too.
+    """
+    began = time.monotonic()
     say("undisturbed run")
     calm = play(RunPlan("calm", max((plan.stages for plan in plans), key=len), ()))
     for plan in plans:
@@ -67,8 +72,7 @@ def run_all(cluster: Cluster, plans: Sequence[RunPlan], *, nodes: int, minutes: 
             result.wrong[plan.seed] = found
             for text in found:
                 say(f"  WRONG {text}")
-    result.seconds = time.monotonic() - began
-    return result
+        result.seconds = time.monotonic() - began
 
 
 def _run_one(cluster: Cluster, plan: RunPlan, calm: Record, result: Result, nodes: int) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from .faults import BY_NAME
 from .schedule import STEPS, plan_run
-from .suite import run_all
+from .suite import Result, run_all
 from .world import chaos_cluster
 
 pytestmark = pytest.mark.e2e
@@ -27,8 +27,9 @@ _KINDS = (
 def test_a_job_comes_to_the_same_end_whatever_strikes_it() -> None:
     plan = plan_run(_SEED, [BY_NAME[name] for name in _KINDS])
     assert plan.stages == tuple(STEPS)[:1], "a seed with one stage is enough here"
+    result = Result()
     with chaos_cluster(_NODES) as cluster:
-        result = run_all(cluster, [plan], nodes=_NODES)
+        run_all(cluster, [plan], result, nodes=_NODES)
     print(result.text())
     assert result.wrong == {}, result.text()
     assert len(result.measures) >= len(_KINDS) - 1

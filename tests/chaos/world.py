@@ -67,7 +67,7 @@ def manifest(plan: RunPlan, name: str) -> dict[str, Any]:
     budgets = ("infrastructure", "device", "communication", "stalled", "storage")
     spec["runPolicy"] = {
         "progressDeadlineSeconds": 300,
-        "progressDeadlines": {"stepSeconds": 25},
+        "progressDeadlines": {"firstStepSeconds": 120, "stepSeconds": 25, "savingSeconds": 60},
         "retries": dict.fromkeys(budgets, 50) | {"backoff": {"initialSeconds": 1, "maxSeconds": 1}},
         "avoidNodeAfterFailures": 0,
     }
