@@ -10,6 +10,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from importlib import import_module
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ def read_as_data() -> Iterator[None]:
     before = os.environ.get(_SWITCH)
     os.environ[_SWITCH] = "1"
     try:
-        with torch.serialization.safe_globals([_class(*name) for name in _KNOWN]):
+        with torch.serialization.safe_globals([*(_class(*name) for name in _KNOWN), (_member, "builtins.getattr")]):
             yield
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -50,6 +51,17 @@ def read_as_data() -> Iterator[None]:
             del os.environ[_SWITCH]
         else:
             os.environ[_SWITCH] = before
+
+
+def _member(kind: Any, name: str) -> Any:
+    """Stands for ``getattr``, by which Python 3.11.0 to 3.11.3 pickle the members of enumerations.
+
+    Raises:
+        UnpicklingError: it is asked for anything else.
+    """
+    if isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__:
+        return kind[name]
+    raise pickle.UnpicklingError(f"{name!r} of {kind!r} is no member of an enumeration")
 
 
 def _class(module: str, name: str) -> Any:
