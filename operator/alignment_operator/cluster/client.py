@@ -18,9 +18,12 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from ..exceptions import ClusterError, SettingsError, UnavailableError
+from .apply_body import apply_body
 from .errors import error_of_answer, error_of_exchange
 
-APPLY: Final = "application/apply-patch+yaml"
+APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
+"""With its character set, because kubernetes.aio would write the bodies of the bare type as JSON (see `apply_body`)."""
+
 _JSON: Final = "application/json"
 _TIMEOUT_SECONDS: Final = 15.0
 _CONNECTIONS: Final = 64
@@ -121,7 +124,7 @@ class Client:
             path,
             query_params=list((query or {}).items()),
             header_params={"Accept": _JSON, "Content-Type": content_type},
-            body=body,
+            body=apply_body(body) if body is not None and content_type == APPLY else body,
             auth_settings=["BearerToken"],
         )
         resource = _resource_in(path)
