@@ -50,7 +50,8 @@ def parse_progress(body: bytes, gang: GangKey, before: Progress | None) -> Progr
     for name in ("step", "total_steps", "tokens", "eta_seconds"):
         if (getattr(progress, name) or 0) > _LARGEST_COUNT:
             raise ProgressError(f"{name} is larger than {_LARGEST_COUNT}")
-    if progress.checkpoint is not None and progress.checkpoint.step > progress.step:
+    loading = progress.total_steps == 0  # a gang that resumes knows its checkpoint before its steps
+    if progress.checkpoint is not None and progress.checkpoint.step > progress.step and not loading:
         raise ProgressError(f"its checkpoint is of step {progress.checkpoint.step}, after its step {progress.step}")
     if before is not None and progress.step < before.step:
         raise ProgressError(f"step went back from {before.step} to {progress.step} within an attempt")

@@ -17,6 +17,7 @@ LIVE_PHASES: Final = frozenset({StagePhase.QUEUED, StagePhase.STARTING, StagePha
 """Phases in which the current attempt's Job exists."""
 
 _MAX_FAILURES: Final = 10
+_MAX_OUTPUT: Final = 1024
 
 
 def is_live(run: RunStatus) -> bool:
@@ -82,7 +83,7 @@ def with_failure(run: Run, failure: Failure, now: datetime) -> Run:
         pod=failure.pod,
         node=failure.node,
         exit_code=failure.exit_code,
-        output=failure.output or None,
+        output=bounded(failure.output, _MAX_OUTPUT) if failure.output else None,
         evidence=failure.evidence,
         time=now,
     )

@@ -264,6 +264,7 @@ def test_messages_are_bounded() -> None:
     scene.reconcile()
     assert scene.status.phase is JobPhase.FAILED
     assert all(len(condition.message) <= 4096 for condition in scene.status.conditions or [])
+    assert bounded("\x1b[31mred\x1b[0m\r\n\tand\xa0\x00plain") == "red\n\tand\xa0plain", "colours are not for a status"
     text = bounded("first" + "x" * 10_000 + "last", 1024)
     assert len(text) == 1024
     assert text.startswith("first")

@@ -74,6 +74,11 @@ def test_an_answer_may_not_be_too_long() -> None:
         parse_progress(b" " * (MAX_BYTES + 1), GANG, None)
 
 
+def test_a_gang_that_resumes_knows_its_checkpoint_before_its_steps() -> None:
+    loading = {"phase": "Loading", "step": 0, "totalSteps": 0, "checkpoint": {**GOOD["checkpoint"], "step": 8}}
+    assert parse(loading).phase == "Loading"
+
+
 def test_times_without_a_zone_are_utc() -> None:
     naive = {**GOOD["checkpoint"], "time": "2026-01-01T00:00:00"}
     progress = parse({"updatedAt": "2026-01-01T00:00:00", "checkpoint": naive})
