@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +21,7 @@ OTHER_NODE: Final = 2
 """The node that may die: the operator and the way of this machine to Services are on the first."""
 _LOSS_PATIENCE: Final = 280.0
 _CHECKPOINT_FAILS: Final = 60.0
+_LOOK_AGAIN: Final = 0.02
 
 
 def evict(scene: Scene, pod: str) -> None:
@@ -103,7 +105,9 @@ def fill_disk(scene: Scene, strike: Strike, victim: Member) -> None:
     try:
         with filler.open("wb") as file:
             while (free := _free()) > 0:
-                os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), free)
+                with suppress(OSError):  # the ranks write meanwhile: what was free a moment ago is so no longer
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), free)
+                time.sleep(_LOOK_AGAIN)
         wait_until(lambda: not _training(strike, victim), _CHECKPOINT_FAILS, 0.2)
     finally:
         filler.unlink()
