@@ -129,7 +129,9 @@ def test_policy_losses(batch: tuple[Any, list[Any]], low: float, high: float) ->
     expected = np.vectorize(reference.policy_loss)(log_ratio.numpy(), advantages.numpy(), low, high)
     close(result.losses, expected)
     unclipped = -(np.exp(log_ratio.numpy()) * advantages.numpy())
-    np.testing.assert_array_equal(result.clipped.numpy(), result.losses.numpy() > unclipped)
+    # Two exponential functions may differ in the last bit of what was not clipped.
+    sure = ~np.isclose(result.losses.numpy(), unclipped, rtol=1e-12, atol=0)
+    np.testing.assert_array_equal(result.clipped.numpy()[sure], result.losses.numpy()[sure] > unclipped[sure])
 
 
 def test_a_clipped_ratio_has_no_gradient() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,11 +76,20 @@ def save_rows(folder: Path) -> None:
     Dataset.from_dict({"text": ["long " * 1000] * 500}).save_to_disk(str(folder / "rows"))
 
 
+def copy_a_file(folder: Path) -> None:
+    """As DeepSpeed does with a script of its own; the error names the source first."""
+    with tempfile.NamedTemporaryFile() as source:
+        source.write(bytes(2 * MIB))
+        source.flush()
+        shutil.copy2(source.name, folder / "script.py")
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "torch": save_with_torch,
     "safetensors": save_with_safetensors,
     "text": save_text,
     "datasets": save_rows,
+    "copy": copy_a_file,
 }
 
 

@@ -58,10 +58,12 @@ def explained(folder: Path, needed: Callable[[], int | None] = lambda: None) -> 
 def number_of(error: Exception, folder: Path) -> tuple[int, Path] | None:
     """The number of the volume's error that ``error`` reports, and where it happened; None if it is of another kind."""
     if isinstance(error, OSError) and error.errno in _ANY:
-        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
-        if path is None:
+        # A copy names two files: what is read, perhaps from the image, and what is written.
+        names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        if not names:
             return (error.errno, folder) if error.errno not in _DENIED else None
-        return (error.errno, path) if path.is_relative_to(folder) else None
+        paths = [Path(os.fsdecode(name)) for name in names]
+        return next(((error.errno, path) for path in paths if path.is_relative_to(folder)), None)
     text = str(error)
     match = _NUMBER.search(text)
     if match is not None and (number := int(match.group(1) or match.group(2))) in _ANY - _DENIED:
