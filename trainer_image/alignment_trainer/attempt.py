@@ -11,7 +11,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
-from alignment_api.contract import AttemptShape, Problem, RunConfig, shape_of, with_shape
+from alignment_api.contract import Problem, RunConfig, shape_of, with_shape
 
 from .exceptions import ConfigurationError
 
@@ -69,6 +69,5 @@ class Attempt:
                     field=option, message=f"{value} is not a positive number: give 1 or more, or leave it"
                 )
                 raise ConfigurationError("the shape of the attempt is impossible", [problem])
-        wanted = shape_of(config.spec, self.stage)
-        shape = AttemptShape(self.nodes or wanted.nodes, self.micro_batch_size or wanted.micro_batch_size)
+        shape = shape_of(config.spec, self.stage, nodes=self.nodes, micro_batch_size=self.micro_batch_size)
         return config.model_copy(update={"spec": with_shape(config.spec, self.stage, shape)})

@@ -14,10 +14,12 @@ class AttemptShape(NamedTuple):
     micro_batch_size: int
 
 
-def shape_of(spec: AlignmentJobSpec, stage: str) -> AttemptShape:
-    """What the specification says."""
+def shape_of(
+    spec: AlignmentJobSpec, stage: str, *, nodes: int | None = None, micro_batch_size: int | None = None
+) -> AttemptShape:
+    """What the specification says, but for what is given."""
     wanted = spec.stage(stage)
-    return AttemptShape(spec.runtime_of(wanted).nodes, wanted.training.micro_batch_size)
+    return AttemptShape(nodes or spec.runtime_of(wanted).nodes, micro_batch_size or wanted.training.micro_batch_size)
 
 
 def with_shape(spec: AlignmentJobSpec, stage: str, shape: AttemptShape) -> AlignmentJobSpec:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from alignment_api.v1alpha1 import AlignmentJobStatus
 
+from .observed import Manifest
+
 
 @dataclass(frozen=True)
 class ObjectKey:
@@ -16,6 +18,11 @@ class ObjectKey:
     kind: Literal["AlignmentJob", "Job", "Service", "ConfigMap", "Pod"]
     namespace: str
     name: str
+
+    @classmethod
+    def of(cls, kind: Literal["Job", "Pod"], manifest: Manifest) -> ObjectKey:
+        """The key of an object that was observed."""
+        return cls(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from alignment_api import labels
 from alignment_api.contract import Summary
@@ -80,9 +80,11 @@ class Attempt:
             # A queue may start a suspended Job again, though its Pods are just being stopped.
             waits = self.is_suspended and not self.is_complete and not is_failing(self.job)
             goes_on = self.is_active or (waits and "deletionTimestamp" not in self.job["metadata"])
-            return (_key("Job", self.job),) if goes_on else ()
+            return (ObjectKey.of("Job", self.job),) if goes_on else ()
         return tuple(
-            _key("Pod", pod) for pod in self.pods if not is_terminal(pod) and "deletionTimestamp" not in pod["metadata"]
+            ObjectKey.of("Pod", pod)
+            for pod in self.pods
+            if not is_terminal(pod) and "deletionTimestamp" not in pod["metadata"]
         )
 
     @property
@@ -153,10 +155,6 @@ def _is_marked_complete(job: Manifest) -> bool:
 def _index(pod: Manifest) -> str:
     """Which of the gang's Pods it is; Prepare's only Pod has no index and counts as rank 0."""
     return str(pod["metadata"].get("labels", {}).get(labels.COMPLETION_INDEX, "0"))
-
-
-def _key(kind: Literal["Job", "Pod"], manifest: Manifest) -> ObjectKey:
-    return ObjectKey(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
 
 
 def _identity(child: Manifest) -> tuple[str, int] | None:

@@ -24,7 +24,7 @@ from .pipeline import Pipeline, pipeline_of
 from .policies.avoided_nodes import avoided_nodes
 from .policies.cleanup import surplus
 from .policies.suspend import suspend
-from .policies.time_to_live import expired, expires_at, goes_itself, remains, unwatched
+from .policies.time_to_live import expires_at, goes_itself, remains, unwatched
 from .start import start_what_can
 
 
@@ -113,7 +113,8 @@ def _expired(context: Context, job: Manifest, status: AlignmentJobStatus) -> Pla
         return Plan(delete=(ObjectKey("AlignmentJob", context.job.namespace, context.job.name),), status=status)
     if status.expiration_time is not None:
         return Plan(status=status, urgent=status != context.stored)
-    return Plan(delete=unwatched(context), status=expired(status, context.now), urgent=True)
+    record = status.model_copy(update={"expiration_time": context.now})
+    return Plan(delete=unwatched(context), status=record, urgent=True)
 
 
 def _advanced(context: Context) -> Plan:

@@ -42,10 +42,11 @@ def after_failure(pipeline: Pipeline, run: Run, failure: Failure, context: Conte
         used = pipeline.failures.get(what.budget, 0) + 1
         pipeline = replace(pipeline, failures={**pipeline.failures, what.budget.value: used})
         allowed = budget_of(context.spec.run_policy.retries, what.budget)
-        if used > allowed:
+        if used > allowed > 0:
             text = f"all {allowed} retries of runPolicy.retries.{what.budget} are used up; {ended}"
-            reason = Reason.RETRIES_EXHAUSTED if allowed else failure.reason
-            return pipeline.with_run(failed(recorded, reason, text if allowed else failure.message, context.now))
+            return pipeline.with_run(failed(recorded, Reason.RETRIES_EXHAUSTED, text, context.now))
+        if not allowed:
+            return pipeline.with_run(failed(recorded, failure.reason, failure.message, context.now))
     reshaped = _reshaped(recorded, failure, context)
     if reshaped is None:  # as large as it was, it would run out of memory again
         return pipeline.with_run(failed(recorded, failure.reason, failure.message, context.now))

@@ -12,8 +12,7 @@ from alignment_api.v1alpha1.validation import validate_spec
 
 def shape_for(spec: AlignmentJobSpec, stage: StageStatus) -> AttemptShape:
     """The shape of the stage's current or next attempt."""
-    wanted = shape_of(spec, stage.name)
-    return AttemptShape(stage.nodes or wanted.nodes, stage.micro_batch_size or wanted.micro_batch_size)
+    return shape_of(spec, stage.name, nodes=stage.nodes, micro_batch_size=stage.micro_batch_size)
 
 
 def smaller_micro_batch(spec: AlignmentJobSpec, stage: StageStatus) -> int | None:

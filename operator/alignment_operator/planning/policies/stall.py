@@ -106,13 +106,14 @@ def evidence_of(context: Context, stage: str, attempt: int) -> str:
 
 def _patience(context: Context, stage: StageStatus, attempt: Attempt) -> Patience:
     seen = context.observed.progress.get((stage.name, attempt.number))
-    first_step = stage.checkpoint.step if stage.checkpoint is not None and _began_from(stage, attempt) else 0
-    return patience_with(context.spec.run_policy, seen.progress if seen else None, first_step)
+    return patience_with(context.spec.run_policy, seen.progress if seen else None, _first_step(stage, attempt))
 
 
-def _began_from(stage: StageStatus, attempt: Attempt) -> bool:
-    """Whether the newest checkpoint is of an earlier attempt, so that this one began from it."""
-    return stage.checkpoint is not None and f"/attempts/{attempt.number}/" not in stage.checkpoint.path
+def _first_step(stage: StageStatus, attempt: Attempt) -> int:
+    """The step that the attempt began from: that of the newest checkpoint, if an earlier attempt wrote it."""
+    if stage.checkpoint is None or f"/attempts/{attempt.number}/" in stage.checkpoint.path:
+        return 0
+    return stage.checkpoint.step
 
 
 def _last_start(attempt: Attempt) -> datetime | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from alignment_api.v1alpha1 import AlignmentJobStatus
-
 from ...builders.metadata import rendezvous_service_name
 from ...builders.run_config import build_run_config
 from ..actions import ObjectKey
@@ -30,11 +28,10 @@ def expires_at(context: Context) -> datetime | None:
 
 def remains(context: Context) -> tuple[ObjectKey, ...]:
     """Every Job and Pod that is seen of the job and not being deleted yet."""
-    namespace = context.job.namespace
-    jobs = [ObjectKey("Job", namespace, _name(job)) for job in context.observed.jobs if _stays(job)]
+    jobs = [ObjectKey.of("Job", job) for job in context.observed.jobs if _stays(job)]
     owned = {_name(job) for job in context.observed.jobs}
     pods = [
-        ObjectKey("Pod", namespace, _name(pod))
+        ObjectKey.of("Pod", pod)
         for pod in context.observed.pods
         if _stays(pod) and not any(owner.get("name") in owned for owner in pod["metadata"].get("ownerReferences") or ())
     ]
@@ -62,11 +59,6 @@ def is_gitops_managed(job: Manifest) -> bool:
     """Whether Argo CD or Flux would create the job anew if it were deleted."""
     labels, annotations = job["metadata"].get("labels") or {}, job["metadata"].get("annotations") or {}
     return any(name in labels for name in _GITOPS_LABELS) or any(name in annotations for name in _GITOPS_ANNOTATIONS)
-
-
-def expired(status: AlignmentJobStatus, now: datetime) -> AlignmentJobStatus:
-    """``status`` of a job of which nothing is left but the record."""
-    return status.model_copy(update={"expiration_time": status.expiration_time or now})
 
 
 def _stays(child: Manifest) -> bool:
