@@ -132,10 +132,10 @@ def test_deletion_mid_run_leaves_nothing_but_where_a_hung_gang_was(cluster: Clus
     seeded.run("delete", "alignmentjob", "deleted", "--timeout=60s")
     left = cluster.wait_gone(seeded, "alignment.dev/job-name=deleted", timeout=90)
     assert left == []
-    # Taken in Pods of the restricted profile, with no capability and the runtime's default seccomp filter.
+    # Taken in a Pod of the restricted profile, with no capability and the runtime's default seccomp filter. Its peer
+    # may end by itself before its own wait is over: it loses the process that hung as soon as that is killed.
     (evidence,) = VOLUMES.glob(f"*/jobs/{seeded.name}/deleted-*/sft/attempts/1/evidence")
-    for rank in (0, 1):
-        assert "alignment_trainer/train.py" in (evidence / f"stacks-{rank}.txt").read_text()
+    assert "alignment_trainer/train.py" in (evidence / "stacks-0.txt").read_text()
     endings = [json.loads((evidence / f"ending-{rank}.json").read_text()) for rank in (0, 1)]
     assert {ending["pod"] for ending in endings} == {first, second}
     assert all(ending["node"].startswith("node-") and ending["class"] == "Preempted" for ending in endings)

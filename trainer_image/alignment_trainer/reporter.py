@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from alignment_api.contract import CheckpointMark, Progress, TrainerPhase
+from alignment_api.contract import METRIC_NAME_LENGTH, CheckpointMark, Progress, TrainerPhase
 
 from . import storage
 from .run_files import RunFiles
 
 MAX_METRICS: Final = 64
-MAX_NAME: Final = 128
 WRITE_INTERVAL: Final = 1.0
 """Seconds between two writes of unimportant changes."""
 
@@ -79,7 +78,7 @@ class Reporter:
         finite = {
             name: float(value)
             for name, value in merged.items()
-            if isinstance(value, int | float) and math.isfinite(value) and len(name) <= MAX_NAME
+            if isinstance(value, int | float) and math.isfinite(value) and _is_metric_name(name)
         }
         self.update(important=True, metrics=dict(list(finite.items())[:MAX_METRICS]), **changes)
         if self._history is not None:
@@ -87,3 +86,7 @@ class Reporter:
             line |= {name: finite[name] for name in values if name in finite}
             with storage.explained(self._history), self._history.open("a") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+def _is_metric_name(name: str) -> bool:
+    return 0 < len(name) <= METRIC_NAME_LENGTH and name.isascii() and name.isprintable()

@@ -14,7 +14,7 @@ from .pod import (
     RunConfig,
     token_variable,
 )
-from .progress import CheckpointMark, Progress, TrainerPhase
+from .progress import METRIC_NAME_LENGTH, CheckpointMark, Progress, TrainerPhase
 from .shape import AttemptShape, shape_of, with_shape
 from .summary import MAX_SUMMARY_BYTES, Problem, StageData, Summary
 
@@ -23,6 +23,7 @@ __all__ = [
     "CONFIG_MAPS_MOUNT",
     "GANG_GRACE_SECONDS",
     "MAX_SUMMARY_BYTES",
+    "METRIC_NAME_LENGTH",
     "NODE_NAME_VARIABLE",
     "POD_NAME_VARIABLE",
     "PROGRESS_PORT",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, FiniteFloat
 
 from ..v1alpha1.base import ApiModel
+
+METRIC_NAME_LENGTH: Final = 160
+"""Characters, which are printable ASCII: a name is a key of the status, and keys of YAML end at 1,024 with escapes."""
+
+MetricName = Annotated[str, Field(max_length=METRIC_NAME_LENGTH, pattern=r"^[ -~]+$")]
 
 
 class TrainerPhase(StrEnum):
@@ -42,7 +47,7 @@ class Progress(ApiModel):
     tokens: Annotated[int, Field(ge=0)] = Field(default=0, description="Tokens trained on, over all attempts.")
     tokens_per_second: Annotated[float, Field(ge=0)] | None = None
     eta_seconds: Annotated[int, Field(ge=0)] | None = None
-    metrics: Annotated[dict[Annotated[str, Field(max_length=128)], FiniteFloat], Field(max_length=64)] = Field(
+    metrics: Annotated[dict[MetricName, FiniteFloat], Field(max_length=64)] = Field(
         default_factory=dict, description="Latest value of each metric, finite numbers only."
     )
     checkpoint: CheckpointMark | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import string
+
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignment_api.contract import METRIC_NAME_LENGTH
 from alignment_operator.cluster.apply_body import apply_body
 
 
@@ -20,7 +23,9 @@ def test_half_a_character_becomes_the_replacement_character() -> None:
 
 @given(st.text())
 def test_every_text_arrives(text: str) -> None:
-    assert yaml.safe_load(apply_body({"message": text, text: [1, None, 1.5, True]})) == {
-        "message": text,
-        text: [1, None, 1.5, True],
-    }
+    assert yaml.safe_load(apply_body({"message": text})) == {"message": text}
+
+
+@given(st.text(string.printable[:95], max_size=METRIC_NAME_LENGTH))
+def test_every_name_of_a_metric_arrives(name: str) -> None:
+    assert yaml.safe_load(apply_body({name: [1, None, 1.5, True]})) == {name: [1, None, 1.5, True]}
