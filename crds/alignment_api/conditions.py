@@ -33,6 +33,7 @@ class Reason(StrEnum):
     PREPARING = "Preparing"
     PREPARED = "Prepared"
     WAITING_FOR_STAGE = "WaitingForStage"
+    WAITING_FOR_JOB = "WaitingForJob"
     WAITING_FOR_SLOT = "WaitingForSlot"
     STARTING = "Starting"
     RUNNING = "Running"
@@ -73,6 +74,9 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     RETRIES_EXHAUSTED = "RetriesExhausted"
     # Promoted
+    PROMOTED = "Promoted"
+    PROMOTING = "Promoting"
+    PROMOTION_FAILED = "PromotionFailed"
     GATES_PASSED = "GatesPassed"
     GATES_FAILED = "GatesFailed"
     # what went wrong in the operator itself

@@ -49,13 +49,17 @@ def verdict(job: Object) -> str:
         rows.append(f"  {stage['name']:<10} {stage['phase']:<10} attempt {stage.get('attempt', 0)}  {model}")
         for gate in stage.get("gates") or []:
             rows.append(
-                f"    gate {gate['metric']} >= {gate['threshold']}: {'passed' if gate['passed'] else 'NOT passed'}, "
+                f"    gate {gate['metric']} {_bound(gate)}: {'passed' if gate['passed'] else 'NOT passed'}, "
                 f"{gate.get('value')} [{gate.get('lower')}, {gate.get('upper')}] on {gate.get('samples')} samples"
             )
     for condition in status.get("conditions", []):
         if condition["type"] in ("Complete", "Failed", "Promoted"):
             rows.append(f"  {condition['type']}={condition['status']} {condition['reason']}: {condition['message']}")
     return "\n".join(rows)
+
+
+def _bound(gate: dict[str, Any]) -> str:
+    return f">= {gate['atLeast']}" if "atLeast" in gate else f"<= {gate['atMost']}"
 
 
 def holds(job: Object, type_: str) -> bool:

@@ -44,7 +44,7 @@ class TestQuickstart:
         assert "condition met" in waited, "kubectl wait --for=condition=Complete"
         gates = stage(job, "check")["gates"]
         assert all(gate["passed"] for gate in gates)
-        assert gates[0]["lower"] >= gates[0]["threshold"]
+        assert gates[0]["lower"] >= gates[0]["atLeast"]
 
     def test_a_step_is_visible_in_status_within_20_seconds(self, watched: tuple[Object, Freshness, str]) -> None:
         """But for those whose report was asked for in vain, on a machine that trains with all its processors."""

@@ -53,7 +53,7 @@ def root_of(stage: Stage, spec: AlignmentJobSpec) -> BaseModel | None:
     """The base model from which the stage's model descends, through the stages before it."""
     source: ModelSource | BaseModelSource | None = stage.model or spec.model
     if stage.evaluate is not None:
-        source = stage.evaluate.candidate
+        _, source = next(iter(stage.evaluate.candidate_fields().values()))
     if source is None:
         return None
     from_stage = getattr(source, "from_stage", None)

@@ -6,8 +6,11 @@
     cache/prepared/<digest>/                 prepared rows, shared by all stages of all jobs that need the same
     jobs/<namespace>/<name>-<uid8>/
         prepared.json                        written last by Prepare: resolved models and data of every stage
+        report.html, report.json             the job's report, written anew at the end of every stage
+        lineage.json                         the promoted model's lineage, an in-toto statement
         <stage>/data/                        prepared training and held-out rows
-        <stage>/report/                      data report, evaluation report, responses
+        <stage>/report/                      data report, evaluation report
+        <stage>/evaluation/                  responses, scores and verdicts, which later attempts go on from
         <stage>/attempts/<n>/                all that attempt n writes while it runs
         <stage>/attempts/<n>/checkpoints/checkpoint-<step>/
         <stage>/model/                       the exported model, complete when complete.json is there
@@ -78,6 +81,11 @@ class StageLayout:
         return self.root / "report"
 
     @property
+    def evaluation(self) -> Path:
+        """What an evaluate stage has found so far, shared by its attempts."""
+        return self.root / "evaluation"
+
+    @property
     def model(self) -> Path:
         """The exported model: loadable as a whole (adapters merged); ``adapter/`` below it holds the adapter alone."""
         return self.root / "model"
@@ -106,6 +114,26 @@ class JobLayout:
     @property
     def root(self) -> Path:
         return self.workspace / "jobs" / self.job.namespace / f"{self.job.name}-{self.job.uid[:8]}"
+
+    @property
+    def verdicts(self) -> Path:
+        """Verdicts of language models by a digest of what decides them."""
+        return self.cache / "verdicts"
+
+    @property
+    def report(self) -> Path:
+        """The job's report for people; no stage can have a name with a dot."""
+        return self.root / "report.html"
+
+    @property
+    def report_numbers(self) -> Path:
+        """The job's report for programs."""
+        return self.root / "report.json"
+
+    @property
+    def lineage(self) -> Path:
+        """The promoted model's lineage."""
+        return self.root / "lineage.json"
 
     @property
     def prepared(self) -> Path:

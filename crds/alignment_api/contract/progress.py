@@ -51,4 +51,7 @@ class Progress(ApiModel):
         default_factory=dict, description="Latest value of each metric, finite numbers only."
     )
     checkpoint: CheckpointMark | None = None
+    report: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None, description="Digest of the job's report, while ``GET /report`` gives it."
+    )
     updated_at: datetime = Field(description="When the training process wrote this.")

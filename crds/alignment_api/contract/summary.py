@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from ..v1alpha1.base import ApiModel
-from ..v1alpha1.status import DataStatus, GateStatus, ModelStatus
+from ..v1alpha1.status import CandidateStatus, DataStatus, GateStatus, ModelStatus, PromotionResult
 from .progress import CheckpointMark, Progress
 
 MAX_SUMMARY_BYTES: Final = 4096
@@ -51,6 +51,11 @@ class Summary(ApiModel):
     checkpoint: CheckpointMark | None = None
     model: ModelStatus | None = None
     gates: Annotated[list[GateStatus], Field(max_length=16)] | None = None
+    candidates: Annotated[list[CandidateStatus], Field(max_length=8)] | None = None
+    promotion: PromotionResult | None = None
+    report: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="The job's report, relative to the workspace, if one was written."
+    )
 
     def to_termination_message(self) -> str:
         """The summary as JSON that fits a termination message; problems and long texts are cut first, results last."""

@@ -15,15 +15,17 @@ from .alignment_job import (
     Stage,
 )
 from .dataset import Dataset, DatasetFormat, DatasetSource
-from .evaluation import Evaluate, Gate, GateMetric, Judge
+from .evaluation import Candidate, Evaluate, Gate, GateMetric, Judge
 from .guard import Guard
 from .model import BaseModelSource, ModelSource, Tokenizer
+from .promotion import Destination, Promotion, PromotionArtifact
 from .runtime import Runtime
 from .status import (
     TERMINAL_JOB_PHASES,
     TERMINAL_STAGE_PHASES,
     AlignmentJobStatus,
     AttemptFailure,
+    CandidateStatus,
     CheckpointStatus,
     Condition,
     CurrentStage,
@@ -32,6 +34,9 @@ from .status import (
     JobPhase,
     ModelStatus,
     PrepareStatus,
+    PromotionResult,
+    PromotionStatus,
+    ResolvedModel,
     RunStatus,
     StagePhase,
     StageProgress,
@@ -56,6 +61,8 @@ __all__ = [
     "AlignmentJobStatus",
     "AttemptFailure",
     "BaseModelSource",
+    "Candidate",
+    "CandidateStatus",
     "CheckpointStatus",
     "Condition",
     "CurrentStage",
@@ -63,6 +70,7 @@ __all__ = [
     "Dataset",
     "DatasetFormat",
     "DatasetSource",
+    "Destination",
     "Evaluate",
     "Gate",
     "GateMetric",
@@ -74,6 +82,11 @@ __all__ = [
     "ModelSource",
     "ModelStatus",
     "PrepareStatus",
+    "Promotion",
+    "PromotionArtifact",
+    "PromotionResult",
+    "PromotionStatus",
+    "ResolvedModel",
     "RunStatus",
     "Runtime",
     "Stage",

@@ -13,6 +13,7 @@ from .evaluation import Evaluate
 from .guard import Guard
 from .methods import Cpo, Dpo, Grpo, Kto, OnlineMethod, Orpo, Ppo, RewardModelling, Rloo, Sft, SimPo
 from .model import BaseModelSource, ModelSource, Tokenizer
+from .promotion import Promotion
 from .run_policy import RunPolicy
 from .runtime import Prepare, Runtime, Workspace
 from .scheduling import Scheduling
@@ -113,7 +114,7 @@ class Stage(ApiModel):
         return self.grpo or self.rloo or self.ppo
 
 
-_IMMUTABLE = ("model", "tokenizer", "workspace", "runtime", "prepare", "scheduling", "stages")
+_IMMUTABLE = ("model", "tokenizer", "workspace", "runtime", "prepare", "scheduling", "stages", "promotion")
 
 
 def _immutable(field: str) -> CelRule:
@@ -146,6 +147,10 @@ class AlignmentJobSpec(ApiModel):
         description="The pipeline. `fromStage` references make it a directed acyclic graph."
     )
 
+    promotion: Promotion | None = Field(
+        default=None, description="What becomes of the candidate whose gates hold. Unset: it stays in the workspace."
+    )
+
     def stage(self, name: str) -> Stage:
         """The stage called ``name``.
 
@@ -156,6 +161,13 @@ class AlignmentJobSpec(ApiModel):
             if stage.name == name:
                 return stage
         raise KeyError(name)
+
+    def promoting_stage(self) -> Stage | None:
+        """The evaluate stage whose best candidate is promoted; None if no stage has gates."""
+        if self.promotion is not None and self.promotion.stage is not None:
+            return self.stage(self.promotion.stage)
+        gated = [stage for stage in self.stages if stage.evaluate is not None and stage.evaluate.gates]
+        return gated[-1] if gated else None
 
     def runtime_of(self, stage: Stage) -> Runtime:
         """The runtime that applies to ``stage``."""

@@ -143,8 +143,8 @@ SOURCES: Final = ("hugging_face", "volume", "s3", "config_map", "inline")
 """Members that say where rows come from."""
 
 
-class DatasetSource(ApiModel):
-    """Rows of one place and format."""
+class RowSource(ApiModel):
+    """Rows of one place."""
 
     one_of: ClassVar[tuple[str, ...]] = SOURCES
 
@@ -153,6 +153,11 @@ class DatasetSource(ApiModel):
     s3: S3Dataset | None = Field(default=None, description="Objects in an S3-compatible store.")
     config_map: ConfigMapDataset | None = Field(default=None, description="A key of a ConfigMap.")
     inline: InlineDataset | None = Field(default=None, description="Rows in the manifest.")
+
+
+class DatasetSource(RowSource):
+    """Rows of one place and format."""
+
     format: DatasetFormat = Field(
         default=DatasetFormat.AUTO, description="How to read the columns; `auto` decides by their names and types."
     )

@@ -1,4 +1,4 @@
-"""Where a model comes from: the Hugging Face hub, the workspace volume, or an earlier stage."""
+"""Where a model comes from: the Hugging Face hub, the workspace volume, another job, or an earlier stage."""
 
 from __future__ import annotations
 
@@ -45,26 +45,40 @@ class VolumeModel(ApiModel):
     trust_remote_code: bool = TRUST_REMOTE_CODE
 
 
+class JobModel(ApiModel):
+    """A model that another AlignmentJob of the namespace made, in a workspace that both jobs use.
+
+    The job waits until that one is done, and goes on with what it made then, whatever becomes of it later.
+    """
+
+    name: Annotated[ObjectName, Field(max_length=63)] = Field(description="Name of the AlignmentJob.")
+    stage: StageName | None = Field(
+        default=None, description="The model of this stage of it. Unset: the one that it promoted."
+    )
+
+
 class BaseModelSource(ApiModel):
     """The model that a pipeline starts from."""
 
-    one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume")
+    one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume", "from_job")
 
     hugging_face: HuggingFaceModel | None = Field(default=None, description="A repository on the Hugging Face hub.")
     volume: VolumeModel | None = Field(
         default=None, description="A folder in the workspace, as written by `save_pretrained`."
     )
+    from_job: JobModel | None = Field(default=None, description="A model of another AlignmentJob.")
 
 
 class ModelSource(ApiModel):
     """The model that a stage starts from or evaluates."""
 
-    one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume", "from_stage")
+    one_of: ClassVar[tuple[str, ...]] = ("hugging_face", "volume", "from_job", "from_stage")
 
     hugging_face: HuggingFaceModel | None = Field(default=None, description="A repository on the Hugging Face hub.")
     volume: VolumeModel | None = Field(
         default=None, description="A folder in the workspace, as written by `save_pretrained`."
     )
+    from_job: JobModel | None = Field(default=None, description="A model of another AlignmentJob.")
     from_stage: StageName | None = Field(default=None, description="The model another stage of this job produces.")
 
 

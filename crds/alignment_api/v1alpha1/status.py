@@ -132,16 +132,64 @@ class ModelStatus(ApiModel):
 
 
 class GateStatus(ApiModel):
-    """What a gate decided."""
+    """What a gate decided about a candidate."""
 
     metric: Annotated[str, Field(max_length=64)] = Field(description="The metric.")
-    judge: DnsLabel | None = Field(default=None, description="The judge, for win rates.")
+    judge: DnsLabel | None = Field(default=None, description="The judge, for metrics of judges.")
+    measure: DnsLabel | None = Field(default=None, description="The text, task or classifier it is of.")
+    relative_to_baseline: Annotated[str, Field(max_length=16)] | None = Field(
+        default=None, description="`difference` or `ratio`, where the value is one to the baseline's."
+    )
     passed: bool = Field(description="Whether the gate holds. A metric that could not be computed does not pass.")
     value: float | None = Field(default=None, description="The measured value.")
     lower: float | None = Field(default=None, description="Lower bound of the interval.")
     upper: float | None = Field(default=None, description="Upper bound of the interval.")
-    threshold: float = Field(description="The value to reach.")
-    samples: Annotated[int, Field(ge=0)] = Field(default=0, description="Prompts or pairs it was measured on.")
+    confidence: float | None = Field(
+        default=None, description="Confidence of the interval, where its bound had to hold."
+    )
+    at_least: float | None = Field(default=None, description="The value to reach.")
+    at_most: float | None = Field(default=None, description="The value not to exceed.")
+    samples: Annotated[int, Field(ge=0)] = Field(default=0, description="Prompts, pairs or documents measured on.")
+    message: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="Why the metric could not be computed."
+    )
+
+
+class CandidateStatus(ApiModel):
+    """What an evaluate stage found of one of its candidates."""
+
+    list_map_key: ClassVar[str | None] = "name"
+
+    name: DnsLabel = Field(description="Name of the candidate.")
+    passed_gates: Count = Field(description="Gates that hold for it.")
+    value: float | None = Field(default=None, description="Its value of the first gate's metric.")
+    chosen: bool = Field(default=False, description="The best one; the stage's `gates` and `metrics` are of it.")
+
+
+class PromotionResult(ApiModel):
+    """What was promoted, and where it is."""
+
+    candidate: DnsLabel = Field(description="Name of the candidate.")
+    model: ModelStatus = Field(description="The model in the workspace.")
+    locations: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=8)] = Field(
+        default_factory=list,
+        description="Where it was put, in the order of `promotion.to`: a path in the workspace, `s3://...`, "
+        "`https://huggingface.co/...` with the commit, `oci://...@sha256:...`.",
+    )
+    lineage: Path | None = Field(
+        default=None, description="Its lineage, an in-toto statement, relative to the workspace."
+    )
+
+
+class ResolvedModel(ApiModel):
+    """What a `fromJob` reference came to, once the other job was done."""
+
+    list_map_key: ClassVar[str | None] = "field"
+
+    field: Annotated[str, Field(max_length=256)] = Field(description="Path of the reference in the manifest.")
+    job: Annotated[str, Field(max_length=253)] = Field(description="Name of the other job.")
+    uid: Annotated[str, Field(max_length=64)] = Field(description="UID of the other job.")
+    model: ModelStatus = Field(description="The model.")
 
 
 class AttemptFailure(ApiModel):
@@ -186,6 +234,12 @@ class PrepareStatus(RunStatus):
     """State of the check of data and configuration that comes before every gang."""
 
 
+class PromotionStatus(RunStatus):
+    """State of the promotion of a candidate whose gates hold."""
+
+    result: PromotionResult | None = Field(default=None, description="What was promoted, once it is.")
+
+
 class StageStatus(RunStatus):
     """State of one stage."""
 
@@ -208,7 +262,10 @@ class StageStatus(RunStatus):
     data: DataStatus | None = Field(default=None, description="Numbers of the data report.")
     model: ModelStatus | None = Field(default=None, description="The model produced.")
     gates: Annotated[list[GateStatus], Field(max_length=16)] | None = Field(
-        default=None, description="What each gate decided, in the order of the spec."
+        default=None, description="What each gate decided about the chosen candidate, in the order of the spec."
+    )
+    candidates: Annotated[list[CandidateStatus], Field(max_length=8)] | None = Field(
+        default=None, description="What was found of each candidate, in the order of the spec."
     )
 
 
@@ -246,6 +303,15 @@ class AlignmentJobStatus(ApiModel):
     )
     stages: Annotated[list[StageStatus], Field(max_length=16)] | None = Field(
         default=None, description="State of each stage, in the order of the spec."
+    )
+    promotion: PromotionStatus | None = Field(default=None, description="State of the promotion, if there is one.")
+    models: Annotated[list[ResolvedModel], Field(max_length=64)] | None = Field(
+        default=None, description="What the references to other jobs (`fromJob`) came to."
+    )
+    report: Path | None = Field(
+        default=None,
+        description="The job's report, relative to the workspace: one HTML file; `report.json` beside it is for "
+        "programs. The operator serves both.",
     )
 
 

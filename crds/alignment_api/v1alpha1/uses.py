@@ -11,8 +11,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from .alignment_job import AlignmentJobSpec, Stage
-from .dataset import field_below
-from .model import ModelSource, SecretKeyReference
+from .dataset import RowSource, field_below
+from .model import JobModel, ModelSource, SecretKeyReference
+from .promotion import Promotion
 from .runtime import PodTemplate
 
 
@@ -21,6 +22,7 @@ class ModelKind(Enum):
 
     LANGUAGE_MODEL = "a language model"
     REWARD_MODEL = "a reward model"
+    CLASSIFIER = "a classifier"
     ANY = "a model"
 
 
@@ -82,17 +84,28 @@ def models(stage: Stage) -> Iterator[ModelUse]:
     if stage.ppo is not None:
         yield from of("ppo.value.model", stage.ppo.value.model, ModelKind.ANY)
     if stage.evaluate is not None:
-        yield from of("evaluate.candidate", stage.evaluate.candidate, language)
+        for field, candidate in stage.evaluate.candidate_fields().values():
+            yield from of(f"evaluate.{field}", candidate, language)
         yield from of("evaluate.baseline", stage.evaluate.baseline, language)
         for index, judge in enumerate(stage.evaluate.judges):
             yield from of(f"evaluate.judges[{index}].rewardModel", judge.reward_model, reward)
+        for index, classifier in enumerate(stage.evaluate.measures.classifiers):
+            yield from of(f"evaluate.measures.classifiers[{index}].model", classifier.model, ModelKind.CLASSIFIER)
+
+
+def row_sources(stage: Stage) -> Iterator[tuple[str, RowSource]]:
+    """The places that the stage's rows come from, each with its path below the stage."""
+    for path, source in stage.dataset.sources():
+        yield field_below("dataset", path), source
+    for index, text in enumerate(stage.evaluate.measures.texts if stage.evaluate is not None else ()):
+        yield f"evaluate.measures.texts[{index}]", text
 
 
 def data_config_maps(stage: Stage) -> Iterator[ConfigMapUse]:
     """The ConfigMaps that the stage's data comes from; Prepare alone reads them."""
-    for path, source in stage.dataset.sources():
+    for path, source in row_sources(stage):
         if source.config_map is not None:
-            field = f"{field_below('dataset', path)}.configMap"
+            field = f"{path}.configMap"
             reference = source.config_map
             yield ConfigMapUse(reference.name, reference.key, f"{field}.name", f"{field}.key")
 
@@ -110,20 +123,65 @@ def download_secrets(stage: Stage) -> Iterator[SecretKeyReference]:
     for use in models(stage):
         if use.source.hugging_face is not None and use.source.hugging_face.token_secret_ref is not None:
             yield use.source.hugging_face.token_secret_ref
-    for _, source in stage.dataset.sources():
+    for _, source in row_sources(stage):
         if source.hugging_face is not None and source.hugging_face.token_secret_ref is not None:
             yield source.hugging_face.token_secret_ref
         if source.s3 is not None and source.s3.credentials_secret is not None:
-            for key in S3_CREDENTIALS:
-                yield SecretKeyReference(name=source.s3.credentials_secret, key=key)
+            yield from keys_of(source.s3.credentials_secret, S3_CREDENTIALS)
 
 
 S3_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Keys of a Secret with credentials of an S3-compatible store."""
 
 
+OCI_CREDENTIALS = ("username", "password")
+"""Keys of a Secret with credentials of an OCI registry."""
+
+
+def keys_of(secret: str, keys: tuple[str, ...]) -> Iterator[SecretKeyReference]:
+    """References to ``keys`` of one Secret."""
+    for key in keys:
+        yield SecretKeyReference(name=secret, key=key)
+
+
 def service_secrets(stage: Stage) -> Iterator[SecretKeyReference]:
-    """Keys of Secrets for services that rewards ask: in Prepare, for the dry run, and in the gang."""
+    """Keys of Secrets for services that rewards and judges ask: in Prepare, for the dry run, and in the gang."""
     for term in stage.online.rewards if stage.online is not None else ():
         if term.http is not None and term.http.token_secret_ref is not None:
             yield term.http.token_secret_ref
+    for judge in stage.evaluate.judges if stage.evaluate is not None else ():
+        if judge.llm is not None and judge.llm.token_secret_ref is not None:
+            yield judge.llm.token_secret_ref
+
+
+def promotion_secrets(promotion: Promotion) -> Iterator[SecretKeyReference]:
+    """Keys of Secrets for the places that a model is promoted to; the Pod that promotes alone gets them."""
+    for place in promotion.to:
+        if place.hugging_face is not None:
+            yield place.hugging_face.token_secret_ref
+        if place.s3 is not None and place.s3.credentials_secret is not None:
+            yield from keys_of(place.s3.credentials_secret, S3_CREDENTIALS)
+        if place.oci is not None and place.oci.credentials_secret is not None:
+            yield from keys_of(place.oci.credentials_secret, OCI_CREDENTIALS)
+
+
+class JobUse(NamedTuple):
+    """A model of another job.
+
+    Attributes:
+        field: its path in the manifest.
+        source: which job, and which stage of it.
+    """
+
+    field: str
+    source: JobModel
+
+
+def job_models(spec: AlignmentJobSpec) -> Iterator[JobUse]:
+    """Every model that the job takes from another one."""
+    if spec.model is not None and spec.model.from_job is not None:
+        yield JobUse("spec.model", spec.model.from_job)
+    for index, stage in enumerate(spec.stages):
+        for use in models(stage):
+            if use.source.from_job is not None:
+                yield JobUse(f"spec.stages[{index}].{use.field}", use.source.from_job)

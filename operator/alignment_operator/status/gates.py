@@ -34,6 +34,10 @@ def _described(gate: GateStatus) -> str:
     name = gate.metric + (f" by {gate.judge}" if gate.judge else "")
     outcome = "passed" if gate.passed else "failed"
     if gate.value is None:
-        return f"{name} {outcome}: it could not be computed ({gate.threshold:g} was to be reached)"
+        return f"{name} {outcome}: it could not be computed ({_bound(gate)} wanted)"
     interval = "" if gate.lower is None or gate.upper is None else f" [{gate.lower:.3g}, {gate.upper:.3g}]"
-    return f"{name} {outcome}: {gate.value:.3g}{interval} of {gate.samples} samples, at least {gate.threshold:g} wanted"
+    return f"{name} {outcome}: {gate.value:.3g}{interval} of {gate.samples} samples, {_bound(gate)} wanted"
+
+
+def _bound(gate: GateStatus) -> str:
+    return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"

@@ -32,7 +32,7 @@ def test_binary_suffixes_are_exact(number: int, suffix: str) -> None:
 
 
 def test_one_of_is_checked_without_an_api_server() -> None:
-    with pytest.raises(ValidationError, match="exactly one of huggingFace, volume must be set"):
+    with pytest.raises(ValidationError, match="exactly one of huggingFace, volume, fromJob must be set"):
         BaseModelSource.model_validate({})
 
 

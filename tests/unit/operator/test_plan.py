@@ -89,7 +89,7 @@ class TestGoodCourse:
         assert sft.metrics == {"loss": 0.5}
         scene.run_stage("-reward-")
         scene.run_stage("-dpo-")
-        gate = {"metric": "winRate", "passed": False, "value": 0.41, "threshold": 0.55, "samples": 64}
+        gate = {"metric": "winRate", "passed": False, "value": 0.41, "atLeast": 0.55, "samples": 64}
         scene.run_stage("-check-", Summary.model_validate({"exitCode": 0, "gates": [gate]}))
         promoted = scene.condition(ConditionType.PROMOTED)
         assert (promoted.status, promoted.reason) == ("False", Reason.GATES_FAILED)

@@ -19,12 +19,13 @@ _NONE: Final = "-"
 
 def page(report: Mapping[str, Any]) -> str:
     """The page for a report as `data.json` holds it."""
-    return _template().render(
+    text: str = _template().render(
         report={"cached": False, "droppedRows": 0, **report},
         bars=_bars(report["rowTokens"].get("histogram", [])),
         width=WIDTH,
         height=HEIGHT,
     )
+    return text
 
 
 @cache

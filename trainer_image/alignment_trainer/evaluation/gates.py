@@ -30,17 +30,23 @@ def _decide(gate: Gate, win_rates: Mapping[str, Tally], preferences: Tally) -> G
     if gate.metric is GateMetric.WIN_RATE:
         judge = gate.judge or next(iter(win_rates))
         tally = win_rates[judge]
-    if tally.rate is None:
-        return GateStatus(metric=gate.metric.value, judge=judge, passed=False, threshold=gate.at_least)
+    if tally.rate is None or gate.metric not in (GateMetric.WIN_RATE, GateMetric.PREFERENCE_ACCURACY):
+        return GateStatus(
+            metric=gate.metric.value, judge=judge, passed=False, at_least=gate.at_least, at_most=gate.at_most
+        )
     lower, upper = interval(tally, gate.confidence or _SHOWN_CONFIDENCE)
-    reached = tally.rate if gate.confidence is None else lower
+    if gate.at_least is not None:
+        passed = (tally.rate if gate.confidence is None else lower) >= gate.at_least
+    else:
+        passed = (tally.rate if gate.confidence is None else upper) <= (gate.at_most or 0)
     return GateStatus(
         metric=gate.metric.value,
         judge=judge,
-        passed=reached >= gate.at_least,
+        passed=passed,
         value=tally.rate,
         lower=lower,
         upper=upper,
-        threshold=gate.at_least,
+        at_least=gate.at_least,
+        at_most=gate.at_most,
         samples=tally.samples,
     )

@@ -79,11 +79,15 @@ def page(
 def _gate(gate: GateStatus) -> str:
     judge = f" by judge {gate.judge}" if gate.judge else ""
     if gate.value is None:
-        return f"{gate.metric}{judge} could not be measured; at least {gate.threshold:g} is required"
+        return f"{gate.metric}{judge} could not be measured; {_bound(gate)} is required"
     return (
         f"{gate.metric}{judge} is {gate.value:.3f} ({gate.lower:.3f} to {gate.upper:.3f}, {gate.samples} samples); "
-        f"at least {gate.threshold:g} is required"
+        f"{_bound(gate)} is required"
     )
+
+
+def _bound(gate: GateStatus) -> str:
+    return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
 
 
 def _judged(judge: str, tally: Tally) -> list[str]:

@@ -111,7 +111,8 @@ class _Runner:
         responses: dict[str, list[Response]] = {}
         margins: dict[str, list[float]] = {}
         for side in SIDES:
-            folder = self._layout.workspace / self._models[f"evaluate.{side}"]
+            field, _ = self._evaluate.candidate_fields().get(side, (side, None))
+            folder = self._layout.workspace / self._models[f"evaluate.{field}"]
             model = LanguageModel(str(folder), self._overrides, self._gang.device)
             responses[side] = self._gang.share(prompts, settings.batch_size, partial(_respond, model, settings))
             sums = self._gang.share(answered, settings.batch_size, partial(_log_probabilities, model))

@@ -1,4 +1,4 @@
-"""Datasets and evaluation: formats that a method can use, held-out rows, gates that can be computed."""
+"""Datasets: formats that a method can use, held-out rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 from ...contract.summary import Problem
 from ..alignment_job import ONLINE_METHODS, AlignmentJobSpec, Method, Stage
 from ..dataset import INSTRUCTION_FORMATS, PREFERENCE_FORMATS, DatasetFormat, field_below
-from ..evaluation import GateMetric
 
 FORMATS_OF_METHOD: Final[Mapping[Method, frozenset[DatasetFormat]]] = {
     Method.SFT: INSTRUCTION_FORMATS,
@@ -21,7 +20,7 @@ FORMATS_OF_METHOD: Final[Mapping[Method, frozenset[DatasetFormat]]] = {
 
 
 def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
-    """Datasets and gates that the stage's method cannot use."""
+    """Datasets that the stage's method cannot use."""
     stages = {stage.name: stage for stage in spec.stages}
     for index, stage in enumerate(spec.stages):
         field = f"spec.stages[{index}]"
@@ -44,7 +43,6 @@ def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
                 message="there are no held-out rows to evaluate on: set dataset.evalFraction or "
                 "dataset.evalDataset, or remove evalSteps",
             )
-        yield from _gates(field, stage, held_out_from)
 
 
 def _holds_out(stage: Stage) -> bool:
@@ -61,31 +59,3 @@ def _formats(field: str, stage: Stage) -> Iterator[Problem]:
             field=f"{field_below(f'{field}.dataset', path)}.format",
             message=f"{source.format.value} does not hold what {stage.method} learns from; use one of: {names}",
         )
-
-
-def _gates(field: str, stage: Stage, held_out_from: Stage | None) -> Iterator[Problem]:
-    if stage.evaluate is None:
-        return
-    judges = [judge.name for judge in stage.evaluate.judges]
-    for position, name in enumerate(judges):
-        if name in judges[:position]:
-            yield Problem(
-                field=f"{field}.evaluate.judges[{position}].name",
-                message=f"{name!r} is the name of an earlier judge; rename it",
-            )
-    for position, gate in enumerate(stage.evaluate.gates):
-        gate_field = f"{field}.evaluate.gates[{position}]"
-        if gate.judge is not None and gate.judge not in judges:
-            yield Problem(
-                field=f"{gate_field}.judge",
-                message=f"there is no judge {gate.judge!r}; name one of: {', '.join(judges)}",
-            )
-        instructions_only = held_out_from is not None and held_out_from.method in {Method.SFT, *ONLINE_METHODS}
-        if gate.metric is GateMetric.PREFERENCE_ACCURACY and (
-            stage.dataset.format is DatasetFormat.PROMPTS or instructions_only
-        ):
-            yield Problem(
-                field=f"{gate_field}.metric",
-                message="preferenceAccuracy needs pairs of chosen and rejected responses, and the stage's dataset has "
-                "none: use preference data, or gate on winRate",
-            )

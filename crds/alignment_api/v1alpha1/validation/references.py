@@ -31,6 +31,7 @@ class StageReference(NamedTuple):
 _ACCEPTS = {
     ModelKind.LANGUAGE_MODEL: LANGUAGE_MODEL_METHODS,
     ModelKind.REWARD_MODEL: frozenset({Method.REWARD}),
+    ModelKind.CLASSIFIER: frozenset(),
     ModelKind.ANY: TRAINING_METHODS,
 }
 
