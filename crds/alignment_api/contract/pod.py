@@ -4,9 +4,14 @@ The container's arguments are one of::
 
     prepare
     train --stage NAME --attempt N [--rendezvous-host HOST] [--nodes N] [--micro-batch-size M] [--resume]
+    promote --attempt N
 
 HOST is given to gangs of more than one Pod; N and M where the attempt differs from the specification (`shape`). With
 ``--resume`` an earlier attempt is known to have had a complete checkpoint: one that cannot be found is an error.
+
+``promote`` puts the chosen candidate of the promoting stage, which ``<stage>/report/evaluation.json`` names, where
+``spec.promotion`` says. The specification that Pods get names no other jobs: the operator puts the folders of their
+models in place of ``fromJob``.
 
 ``evaluate`` stages are run by ``train`` too. ``JOB_COMPLETION_INDEX``, set by Kubernetes, is the machine rank.
 """
@@ -35,11 +40,14 @@ SECRET_VARIABLE_PREFIX: Final = "ALIGNMENT_SECRET_"  # noqa: S105 - not a passwo
 POD_NAME_VARIABLE: Final = "ALIGNMENT_POD_NAME"
 NODE_NAME_VARIABLE: Final = "ALIGNMENT_NODE_NAME"
 
+REPORT_WAIT_VARIABLE: Final = "ALIGNMENT_REPORT_WAIT_SECONDS"
+"""How long a Pod with a new report (rank 0 of a gang, or a promotion) stays for the operator to fetch it; 0 if unset."""
+
 GANG_GRACE_SECONDS: Final = 120
 """Time of a gang's Pods from SIGTERM to SIGKILL: all ranks agree on a step and write a checkpoint in it."""
 
 PROGRESS_PORT: Final = 8080
-"""The supervisor's HTTP port: /progress /history /metrics /healthz."""
+"""The supervisor's HTTP port: /progress /history /metrics /healthz, and /report (HTML) and /report.json, gzipped."""
 
 RENDEZVOUS_PORT: Final = 29500
 
