@@ -41,7 +41,7 @@ POD_NAME_VARIABLE: Final = "ALIGNMENT_POD_NAME"
 NODE_NAME_VARIABLE: Final = "ALIGNMENT_NODE_NAME"
 
 REPORT_WAIT_VARIABLE: Final = "ALIGNMENT_REPORT_WAIT_SECONDS"
-"""How long a Pod with a new report (rank 0 of a gang, or a promotion) stays for the operator to fetch it; 0 if unset."""
+"""How long a Pod with a new report waits for the operator to fetch it. Unset: it does not."""
 
 GANG_GRACE_SECONDS: Final = 120
 """Time of a gang's Pods from SIGTERM to SIGKILL: all ranks agree on a step and write a checkpoint in it."""
