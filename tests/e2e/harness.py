@@ -48,6 +48,14 @@ class Cluster:
         install.namespace(self.target, name)
         return Namespace(name, self.kubectl)
 
+    def operator_page(self, path: str) -> str:
+        """What the operator's read-only HTTP answers, asked through the API server's proxy."""
+        (operator,) = Namespace(install.OPERATOR_NAMESPACE, self.kubectl).items("pods")
+        name = operator["metadata"]["name"]
+        return self.kubectl.run(
+            "get", "--raw", f"/api/v1/namespaces/{install.OPERATOR_NAMESPACE}/pods/{name}:8081/proxy/{path}"
+        )
+
     def kill_operator(self) -> None:
         """Kill the operator's process without warning, and wait until another one runs."""
         operators = Namespace(install.OPERATOR_NAMESPACE, self.kubectl)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from typing import Final
 
 import pytest
 
 from .audit import created_jobs, writes
+from .canary import workspace_of
 from .freshness import Freshness
 from .harness import Cluster, example
 from .namespace import Namespace, Object, condition, holds, stage
 
 pytestmark = pytest.mark.e2e
 
+SECOND_ROUND: Final = "quickstart/second-round.yaml"
 _OPERATOR = "system:serviceaccount:alignment-system:alignment-operator"
+
+
+def _waits_for_the_first_round(job: Object) -> bool:
+    found = condition(job, "Reconciling")
+    return found is not None and found["reason"] == "WaitingForJob" and "support-assistant" in found["message"]
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +32,8 @@ def watched(seeded: Namespace) -> Iterator[tuple[Object, Freshness, str]]:
     """The finished job, what was seen of its progress, and what `kubectl wait` printed."""
     manifest = example("quickstart/alignmentjob.yaml")
     name = manifest["metadata"]["name"]
+    seeded.apply(example(SECOND_ROUND))  # first, as a GitOps tool may
+    seeded.wait_for("support-assistant-2", "waiting for the first round", _waits_for_the_first_round, 30)
     seeded.apply(manifest)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(
@@ -78,7 +90,7 @@ class TestQuickstart:
     ) -> None:
         job, _, _ = watched
         pods = seeded.items("pods", f"alignment.dev/job-name={job['metadata']['name']}")
-        assert len(pods) == 1 + 2 * len(job["status"]["stages"])  # prepare, and two for each gang
+        assert len(pods) == 2 + 2 * len(job["status"]["stages"])  # Prepare, the promotion, and two for each gang
         for pod in pods:
             assert pod["spec"]["automountServiceAccountToken"] is False
             assert not [
@@ -109,7 +121,50 @@ class TestQuickstart:
             for event in seeded.items("events")
             if event["involvedObject"]["name"] == job["metadata"]["name"]
         }
-        assert {"Prepared", "Succeeded", "GatesPassed"} <= reasons, reasons
+        assert {"Prepared", "Succeeded", "Promoted"} <= reasons, reasons
+
+    def test_the_model_is_where_it_was_promoted_to(
+        self, watched: tuple[Object, Freshness, str], seeded: Namespace
+    ) -> None:
+        job, _, _ = watched
+        result = job["status"]["promotion"]["result"]
+        assert result["candidate"] == "candidate"
+        assert result["model"]["digest"] == stage(job, "dpo")["model"]["digest"]
+        assert len(result["locations"]) == 1
+        workspace = workspace_of(seeded, "alignment")
+        promoted = workspace / "models/support-assistant"
+        assert (promoted / "model.safetensors").stat().st_size > 0
+        assert "support-assistant" in (promoted / "README.md").read_text()
+        statement = json.loads((workspace / result["lineage"]).read_text())
+        assert statement["_type"] == "https://in-toto.io/Statement/v1"
+        digest = sha256((promoted / "model.safetensors").read_bytes()).hexdigest()
+        assert digest in {subject["digest"]["sha256"] for subject in statement["subject"]}
+
+    def test_the_report_is_served_by_the_operator(
+        self, watched: tuple[Object, Freshness, str], cluster: Cluster, seeded: Namespace
+    ) -> None:
+        job, _, _ = watched
+        name = job["metadata"]["name"]
+        assert (workspace_of(seeded, "alignment") / job["status"]["report"]).is_file()
+        page = cluster.operator_page(f"reports/{seeded.name}/{name}")
+        assert page.startswith("<!doctype html>")
+        for text in (name, "sft", "reward", "dpo", "check", "winRate"):
+            assert text in page
+        numbers = json.loads(cluster.operator_page(f"reports/{seeded.name}/{name}.json"))
+        assert numbers
+
+    def test_a_second_round_goes_on_with_what_was_promoted(
+        self, watched: tuple[Object, Freshness, str], seeded: Namespace
+    ) -> None:
+        job, _, _ = watched
+        second = seeded.wait_finished("support-assistant-2", 300)
+        assert holds(second, "Complete"), second["status"]
+        assert holds(second, "Promoted"), condition(second, "Promoted")
+        models = {entry["field"]: entry for entry in second["status"]["models"]}
+        assert models["spec.model"]["uid"] == job["metadata"]["uid"]
+        assert models["spec.model"]["model"] == job["status"]["promotion"]["result"]["model"]
+        judge = models["spec.stages[1].evaluate.judges[0].rewardModel"]
+        assert judge["model"]["digest"] == stage(job, "reward")["model"]["digest"]
 
 
 class TestSwapped:
