@@ -1,14 +1,16 @@
-"""A causal language model under evaluation: its responses to prompts, and how likely it finds given responses."""
+"""A causal language model under evaluation: how likely it finds given responses, and, by an engine, its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, set_seed
+from transformers import AutoModelForCausalLM
 
 from alignment_api.v1alpha1 import Tokenizer
 from alignment_api.v1alpha1.evaluation import Generation
@@ -16,21 +18,31 @@ from alignment_api.v1alpha1.evaluation import Generation
 from ..data.rows import Messages
 from ..models import remote_code
 from ..models.tokenizer import load_tokenizer
+from .responses import Response as Response
+
+_MOST_LOGITS: Final = 2**28
+"""Logits of one forward pass: half a gigabyte in 16 bits."""
 
 
 @dataclass(frozen=True)
-class Response:
-    """What a model answered.
+class Likelihood:
+    """How likely a model finds a response.
 
     Attributes:
-        text: the answer, without special tokens.
-        tokens: its length.
-        finished: whether the model ended it; False when it was cut off at the length limit.
+        log_probability: sum over its tokens, in nats.
+        tokens: how many those are, with the one that ends it.
     """
 
-    text: str
+    log_probability: float
     tokens: int
-    finished: bool
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """Token ids of a prompt and a response to it, and where the response begins."""
+
+    ids: Sequence[int]
+    start: int
 
 
 class LanguageModel:
@@ -43,43 +55,25 @@ class LanguageModel:
     """
 
     def __init__(self, folder: str, overrides: Tokenizer, device: Any) -> None:
-        self._tokenizer = load_tokenizer(folder, overrides)
-        self._tokenizer.padding_side = "left"  # generation goes on at the right end
+        self.tokenizer = load_tokenizer(folder, overrides)
+        self.tokenizer.padding_side = "left"  # generation goes on at the right end
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **remote_code.options(folder))
-        self._model = model.to(device).eval()
-        self._device = device
-        own = self._model.generation_config.eos_token_id
-        self._stops = {self._tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+        self.model = model.to(device).eval()
+        self.device = device
+        own = self.model.generation_config.eos_token_id
+        self.stops: set[int] = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
 
     def respond(self, prompts: Sequence[Messages], settings: Generation, batch_number: int) -> list[Response]:
-        """One response to each prompt, generated as one batch.
+        """One response to each prompt, generated as one batch by transformers.
 
         Args:
             prompts: conversations that end with the user.
             settings: length, temperature and seed.
             batch_number: makes the seed of each batch its own, whichever process draws it.
         """
-        inputs = self._tokenizer.apply_chat_template(
-            [list(prompt) for prompt in prompts],
-            add_generation_prompt=True,
-            padding=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(self._device)
-        set_seed((settings.seed + batch_number) % 2**32)
-        sampling: dict[str, float] = {"do_sample": False}
-        if settings.temperature > 0:
-            sampling = {
-                "do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0,
-            }  # fmt: skip
-        output = self._model.generate(
-            **inputs,
-            **sampling,
-            max_new_tokens=settings.max_new_tokens,
-            eos_token_id=sorted(self._stops),
-            pad_token_id=self._tokenizer.pad_token_id,
-        )
-        return [self._response(tokens) for tokens in output[:, inputs["input_ids"].shape[1] :].tolist()]
+        from .engines.transformers_engine import TransformersEngine
+
+        return TransformersEngine(self, settings).respond(prompts, batch_number)
 
     def log_probabilities(self, answered: Sequence[tuple[Messages, Messages]]) -> list[float]:
         """Sum of the log-probabilities of each response's tokens after its prompt, in nats.
@@ -87,38 +81,70 @@ class LanguageModel:
         Args:
             answered: (prompt, response) pairs, run as one batch.
         """
-        rows = [self._token_ids(prompt, response) for prompt, response in answered]
-        ids = pad_sequence(
-            [torch.tensor(row) for row, _ in rows], batch_first=True, padding_value=self._tokenizer.pad_token_id
-        ).to(self._device)  # [batch, length]
-        mask = torch.zeros_like(ids)
-        is_response = torch.zeros_like(ids, dtype=torch.bool)
-        for i, (row, start) in enumerate(rows):
-            mask[i, : len(row)] = 1
-            is_response[i, start : len(row)] = True
-        with torch.inference_mode():
-            logits = self._model(input_ids=ids, attention_mask=mask).logits
-        logits = logits[:, :-1].float()  # [batch, length - 1, vocab]
-        chosen = torch.gather(logits, 2, ids[:, 1:, None]).squeeze(2) - torch.logsumexp(logits, dim=2)
-        sums: list[float] = (chosen * is_response[:, 1:]).sum(dim=1).tolist()
-        return sums
+        rows = [self.row_of_messages(prompt, response) for prompt, response in answered]
+        return [likelihood.log_probability for likelihood in self.likelihoods(rows)]
 
-    def _token_ids(self, prompt: Messages, response: Messages) -> tuple[list[int], int]:
-        """Token ids of prompt and response, and where the response begins."""
+    def likelihoods(self, rows: Sequence[TokenRow]) -> list[Likelihood]:
+        """How likely each response is after its prompt, run as one batch, or several if their logits are many."""
+        found: list[Likelihood] = []
+        for some in self._fitting(rows):
+            found += self._likelihoods(some)
+        return found
+
+    def row_of_messages(self, prompt: Messages, response: Messages) -> TokenRow:
+        """Prompt and response as the chat template writes them."""
         asked = self._template(prompt, add_generation_prompt=True)
         whole = self._template(prompt + response, add_generation_prompt=False)
         shared = next((i for i, (a, b) in enumerate(zip(asked, whole, strict=False)) if a != b), len(asked))
-        return whole, min(shared, len(whole))
+        return TokenRow(whole, min(shared, len(whole)))
+
+    def row_of_tokens(self, prompt: Messages, response: Sequence[int]) -> TokenRow:
+        """A prompt and the very tokens that some model answered."""
+        asked = self._template(prompt, add_generation_prompt=True)
+        return TokenRow([*asked, *response], len(asked))
+
+    @cached_property
+    def _may_keep_logits(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.model.forward).parameters
+
+    def _fitting(self, rows: Sequence[TokenRow]) -> Iterator[list[TokenRow]]:
+        vocabulary = self.model.config.get_text_config().vocab_size
+        some: list[TokenRow] = []
+        for row in rows:
+            longest = max(len(other.ids) for other in [*some, row])
+            if some and (len(some) + 1) * longest * vocabulary > _MOST_LOGITS:
+                yield some
+                some = []
+            some.append(row)
+        if some:
+            yield some
+
+    def _likelihoods(self, rows: Sequence[TokenRow]) -> list[Likelihood]:
+        ids = pad_sequence(
+            [torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=self.tokenizer.pad_token_id
+        ).to(self.device)  # [batch, length]
+        lengths = torch.tensor([len(row.ids) for row in rows], device=self.device)
+        mask = (torch.arange(ids.shape[1], device=self.device) < lengths[:, None]).to(ids.dtype)
+        # Logits at position i are of token i + 1; those before the first response are of no use.
+        first = max(min(row.start for row in rows) - 1, 0)
+        wanted = torch.arange(first, ids.shape[1], device=self.device)
+        options = {"logits_to_keep": wanted} if self._may_keep_logits else {}
+        with torch.inference_mode():
+            logits = self.model(input_ids=ids, attention_mask=mask, **options).logits
+        if not self._may_keep_logits:
+            logits = logits[:, first:]
+        found = []
+        for row, own, tokens in zip(rows, logits, ids, strict=True):
+            start = max(row.start, 1)  # nothing comes before the first token of all
+            scores = own[start - 1 - first : len(row.ids) - 1 - first].float()  # [response, vocab]
+            chosen = scores.gather(1, tokens[start : len(row.ids), None]).squeeze(1)
+            total = (chosen - scores.logsumexp(dim=1)).sum().item()
+            found.append(Likelihood(total, max(len(row.ids) - start, 0)))
+        return found
 
     def _template(self, messages: Messages, *, add_generation_prompt: bool) -> list[int]:
-        encoded = self._tokenizer.apply_chat_template(
+        encoded = self.tokenizer.apply_chat_template(
             list(messages), add_generation_prompt=add_generation_prompt, return_dict=True
         )
         ids: list[int] = encoded["input_ids"]
         return ids
-
-    def _response(self, tokens: list[int]) -> Response:
-        end = next((i for i, token in enumerate(tokens) if token in self._stops), None)
-        answer = tokens if end is None else tokens[:end]
-        text = self._tokenizer.decode(answer, skip_special_tokens=True)
-        return Response(text=text, tokens=len(answer), finished=end is not None)
