@@ -15,8 +15,9 @@ from alignment_api.contract import RunConfig
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import AlignmentJobSpec, Tokenizer
 from alignment_api.v1alpha1.evaluation import Generation
-from alignment_trainer import evaluation, prepare
+from alignment_trainer import prepare
 from alignment_trainer.data.rows import Role, message
+from alignment_trainer.evaluation import stage as evaluation
 from alignment_trainer.evaluation.language_model import LanguageModel
 from alignment_trainer.exceptions import ConfigurationError
 from alignment_trainer.models.reward_model import RewardModel

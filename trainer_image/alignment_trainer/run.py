@@ -69,8 +69,8 @@ def _run_stage(config: RunConfig, workspace: Path, attempt: Attempt, rank: int) 
         without_bitsandbytes()
     if stage.method is Method.EVALUATE:
         with without_garbage_collection():
-            from . import evaluation
             from .distributed import join_gang
+            from .evaluation import stage as evaluation
 
         join_gang(device.detect(), config.spec.runtime_of(stage))
         gates = evaluation.run(config, layout, stage, attempt.number)

@@ -1,5 +1,4 @@
-"""Evaluation of a candidate against a baseline on held-out prompts, and the gates of promotion."""
+"""Evaluation of a candidate against a baseline on held-out prompts, and the gates of promotion.
 
-from .stage import run
-
-__all__ = ["run"]
+Importing the package loads nothing: the supervisor reads `results`, and must not load the training stack.
+"""
