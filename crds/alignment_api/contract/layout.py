@@ -51,6 +51,11 @@ class AttemptLayout:
         return self.root / "resolved.json"
 
     @property
+    def record(self) -> Path:
+        """When the attempt ran, on how many Pods, and how it ended."""
+        return self.root / "attempt.json"
+
+    @property
     def building(self) -> Path:
         """The model that is being exported; once complete it becomes the stage's."""
         return self.root / "model"

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from alignment_api.contract import NODE_NAME_VARIABLE, POD_NAME_VARIABLE, Summary
-from alignment_api.exit_codes import REASON_OF_EXIT_CODE, ExitCode
 
+from ..attempt_record import reason_of
 from .masking import Mask
 from .stacks import LAUNCHER
 
@@ -52,14 +52,12 @@ def keep(folder: Path, machine_rank: int, summary: Summary, tail: str, stacks: M
 
 
 def _ending(machine_rank: int, summary: Summary, variables: Mapping[str, str]) -> dict[str, Any]:
-    code = summary.exit_code
-    known = code in ExitCode._value2member_map_
     return {
         "pod": variables.get(POD_NAME_VARIABLE) or socket.gethostname(),
         "node": variables.get(NODE_NAME_VARIABLE),
         "machineRank": machine_rank,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "class": REASON_OF_EXIT_CODE[ExitCode(code)] if known else "ProcessKilled",
+        "class": reason_of(summary.exit_code),
         **summary.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
 
