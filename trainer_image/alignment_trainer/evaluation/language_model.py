@@ -18,6 +18,7 @@ from alignment_api.v1alpha1.evaluation import Generation
 from ..data.rows import Messages
 from ..models import remote_code
 from ..models.tokenizer import load_tokenizer
+from .engines.stops import stop_tokens
 from .responses import Response as Response
 
 _MOST_LOGITS: Final = 2**28
@@ -60,8 +61,7 @@ class LanguageModel:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **remote_code.options(folder))
         self.model = model.to(device).eval()
         self.device = device
-        own = self.model.generation_config.eos_token_id
-        self.stops: set[int] = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+        self.stops = stop_tokens(self.tokenizer, self.model.generation_config.eos_token_id)
 
     def respond(self, prompts: Sequence[Messages], settings: Generation, batch_number: int) -> list[Response]:
         """One response to each prompt, generated as one batch by transformers.
