@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from alignment_api.contract import JobLayout
-from alignment_api.v1alpha1.dataset import DatasetSource
+from alignment_api.v1alpha1.dataset import DatasetSource, RowSource
 
 from ..columns import rename
 from ..rows import RowError
@@ -15,7 +15,7 @@ from . import config_map, hugging_face, inline, s3, volume
 from .item import SourceItem
 
 
-def describe(source: DatasetSource) -> str:
+def describe(source: RowSource) -> str:
     """The source in one line, for reports."""
     if source.hugging_face is not None:
         return f"{source.hugging_face.name}, split {source.hugging_face.split}"
@@ -29,7 +29,7 @@ def describe(source: DatasetSource) -> str:
 
 
 def read(
-    source: DatasetSource, layout: JobLayout, field: str, *, stream: bool = False, limit: int | None = None
+    source: RowSource, layout: JobLayout, field: str, *, stream: bool = False, limit: int | None = None
 ) -> Iterator[SourceItem]:
     """Every row of ``source``, in its order, its columns renamed as ``columns`` asks for.
 
@@ -45,11 +45,12 @@ def read(
         ConfigurationError: the hub or the store refuses access.
         UnavailableError: the hub or the store cannot be reached, and the rows are not in the cache.
     """
+    columns = source.columns if isinstance(source, DatasetSource) else None
     for item in islice(_items(source, layout, field, stream), limit):
-        yield _renamed(item, source.columns) if source.columns else item
+        yield _renamed(item, columns) if columns else item
 
 
-def _items(source: DatasetSource, layout: JobLayout, field: str, stream: bool) -> Iterator[SourceItem]:
+def _items(source: RowSource, layout: JobLayout, field: str, stream: bool) -> Iterator[SourceItem]:
     if source.hugging_face is not None:
         return hugging_face.read(source.hugging_face, layout.cache, f"{field}.huggingFace", stream=stream)
     if source.volume is not None:
