@@ -16,6 +16,7 @@ COMPLETION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
 ROLE_PREPARE: Final = "prepare"
 ROLE_TRAIN: Final = "train"
+ROLE_PROMOTE: Final = "promote"
 MANAGER: Final = "alignment-operator"
 
 CONTAINER: Final = "trainer"

@@ -54,8 +54,8 @@ class ProgressDeadlines(ApiModel):
 
     preparing_seconds: Seconds | None = Field(
         default=None,
-        description="The whole of one attempt at Prepare, which reports no steps: downloads and large data take their "
-        "time. Unset: any time.",
+        description="The whole of one attempt at Prepare or at the promotion: downloads, large data and uploads take "
+        "their time. Unset: any time.",
     )
     loading_seconds: Seconds | None = Field(
         default=None, description="From the start of the Pods to the first step: models, data, rendezvous, resume."

@@ -6,15 +6,17 @@ model is added here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .alignment_job import AlignmentJobSpec, Stage
 from .dataset import RowSource, field_below
 from .model import JobModel, ModelSource, SecretKeyReference
 from .promotion import Promotion
 from .runtime import PodTemplate
+from .status import ResolvedModel
 
 
 class ModelKind(Enum):
@@ -185,3 +187,24 @@ def job_models(spec: AlignmentJobSpec) -> Iterator[JobUse]:
         for use in models(stage):
             if use.source.from_job is not None:
                 yield JobUse(f"spec.stages[{index}].{use.field}", use.source.from_job)
+
+
+def with_job_models(spec: AlignmentJobSpec, models: Iterable[ResolvedModel]) -> AlignmentJobSpec:
+    """``spec`` with the folders of ``models`` in place of the references to other jobs that they are of.
+
+    Fields that ``spec`` does not set stay unset.
+
+    Raises:
+        pydantic.ValidationError: a model does not lie in the workspace.
+    """
+    found = tuple(models)
+    if not found:
+        return spec
+    content: Any = {"spec": spec.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+    for model in found:
+        *above, last = re.findall(r"[^.\[\]]+", model.field)
+        holder = content
+        for part in above:
+            holder = holder[int(part) if part.isdigit() else part]
+        holder[last] = {"volume": {"path": model.model.path}}
+    return AlignmentJobSpec.model_validate(content["spec"])

@@ -8,7 +8,6 @@ from alignment_api.contract import (
     GANG_GRACE_SECONDS,
     NODE_NAME_VARIABLE,
     POD_NAME_VARIABLE,
-    PROGRESS_PORT,
     AttemptShape,
     JobReference,
     shape_of,
@@ -22,7 +21,7 @@ from .affinity import avoiding
 from .gang import Gang
 from .inputs import config_map_volumes, secret_variables
 from .metadata import gang_labels, gang_name, gang_selector, object_metadata, rendezvous_host, rendezvous_service_name
-from .pod import PodParts, build_pod_template
+from .pod import HTTP_PORT, PodParts, build_pod_template, report_environment
 from .pod_group import pod_group_membership
 
 _OWN_NAMES: Final = ((POD_NAME_VARIABLE, "metadata.name"), (NODE_NAME_VARIABLE, "spec.nodeName"))
@@ -65,11 +64,12 @@ def build_gang_job(job: JobReference, spec: AlignmentJobSpec, gang: Gang, settin
         resources=runtime.resources,
         environment=[
             *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}} for name, field in _OWN_NAMES),
+            *report_environment(settings),
             *secret_variables(uses.service_secrets(stage)),
         ],
         volumes=[*_shared_memory(runtime), *config_map_volumes(uses.code_config_maps(stage))],
         container={
-            "ports": [{"name": "http", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
+            "ports": [HTTP_PORT],
             "readinessProbe": _READINESS_PROBE,
         },
         pod=membership.pod | _gang_placement(job, gang, runtime),

@@ -27,6 +27,16 @@ def prepare_job_name(job: JobReference, attempt: int) -> str:
     return _attempt_name(f"{job.name}-prepare", _hash(job.uid, labels.ROLE_PREPARE), attempt)
 
 
+def promote_job_name(job: JobReference, attempt: int) -> str:
+    """Name of the batch/v1 Job that is the promotion's attempt number ``attempt``."""
+    return _attempt_name(f"{job.name}-promote", _hash(job.uid, labels.ROLE_PROMOTE), attempt)
+
+
+def report_name(job: JobReference) -> str:
+    """Name of the ConfigMap that holds the job's report."""
+    return _head(f"{job.name}-report") + "-" + _hash(job.uid, "report")
+
+
 def gang_name(job: JobReference, stage: str, attempt: int) -> str:
     """Name of the batch/v1 Job that is the gang of a stage's attempt; its Pods are called ``<name>-<index>``."""
     return _attempt_name(f"{job.name}-{stage}", _hash(job.uid, labels.ROLE_TRAIN, stage), attempt)
@@ -95,6 +105,11 @@ def job_labels(job: JobReference) -> dict[str, str]:
 def prepare_labels(job: JobReference, attempt: int) -> dict[str, str]:
     """Labels of Prepare's Job and Pod."""
     return job_labels(job) | _role(labels.ROLE_PREPARE) | {labels.ATTEMPT: str(attempt)}
+
+
+def promote_labels(job: JobReference, attempt: int) -> dict[str, str]:
+    """Labels of the promotion's Job and Pod."""
+    return job_labels(job) | _role(labels.ROLE_PROMOTE) | {labels.ATTEMPT: str(attempt)}
 
 
 def stage_labels(job: JobReference, stage: str) -> dict[str, str]:

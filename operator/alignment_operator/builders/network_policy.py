@@ -1,7 +1,8 @@
 """The NetworkPolicy of a job's gangs: whom they talk to, and nobody else.
 
 For networks that enforce such policies; Pods on the node's own network (`podTemplate.hostNetwork`) and interfaces
-beside the Pod network are out of their reach. Prepare is left alone: it listens to nobody and downloads from anywhere.
+beside the Pod network are out of their reach. Prepare and the promotion are left alone: they download from anywhere and
+upload to anywhere.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def build_network_policy(job: JobReference, spec: AlignmentJobSpec, traffic: Gan
     """One policy for the gangs of all stages and attempts.
 
     In: the job's own gangs at all ports (rendezvous and collectives choose theirs), the operator at the progress port.
-    Out: the job's own gangs, DNS, and the ports of services that compute rewards. A service is named by a host name,
-    which a policy cannot, so that any address may be asked at those ports. The API server is not among them.
+    Out: the job's own gangs, DNS, and the ports of services that compute rewards or judge. A service is named by a host
+    name, which a policy cannot, so that any address may be asked at those ports. The API server is not among them.
     """
     gangs = {"matchLabels": {labels.JOB_UID: job.uid, labels.ROLE: labels.ROLE_TRAIN}}
     among_themselves = [{"podSelector": gangs}]
@@ -36,7 +37,7 @@ def build_network_policy(job: JobReference, spec: AlignmentJobSpec, traffic: Gan
         "podSelector": {"matchLabels": dict(traffic.operator_labels)},
     }
     egress: list[dict[str, Any]] = [{"to": among_themselves}, {"ports": _DNS}]
-    services = [{"port": port, "protocol": "TCP"} for port in _reward_ports(spec)]
+    services = [{"port": port, "protocol": "TCP"} for port in _service_ports(spec)]
     if services:
         egress.append({"ports": services})
     return {
@@ -55,10 +56,13 @@ def build_network_policy(job: JobReference, spec: AlignmentJobSpec, traffic: Gan
     }
 
 
-def _reward_ports(spec: AlignmentJobSpec) -> list[int]:
-    """Ports of the services that rewards of any stage ask."""
+def _service_ports(spec: AlignmentJobSpec) -> list[int]:
+    """Ports of the services that rewards and judges of any stage ask."""
     terms = [term for stage in spec.stages if stage.online is not None for term in stage.online.rewards]
-    return sorted({_port(term.http.url) for term in terms if term.http is not None})
+    judges = [judge for stage in spec.stages if stage.evaluate is not None for judge in stage.evaluate.judges]
+    urls = [term.http.url for term in terms if term.http is not None]
+    urls += [judge.llm.url for judge in judges if judge.llm is not None]
+    return sorted({_port(url) for url in urls})
 
 
 def _port(url: str) -> int:

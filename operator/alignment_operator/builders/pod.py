@@ -1,4 +1,4 @@
-"""What the Pods of Prepare and of gangs have in common: identity, security, volumes and placement."""
+"""What all Pods of a job have in common: identity, security, volumes and placement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from alignment_api import labels
-from alignment_api.contract import CONFIG_FILE, WORKSPACE_MOUNT, JobReference
+from alignment_api.contract import CONFIG_FILE, PROGRESS_PORT, REPORT_WAIT_VARIABLE, WORKSPACE_MOUNT, JobReference
 from alignment_api.v1alpha1 import AlignmentJobSpec
 from alignment_api.v1alpha1.runtime import PodTemplate, Resources, Toleration
 
@@ -21,6 +21,17 @@ _NODE_LOSS_TOLERATION_SECONDS: Final = 30
 long for the rest of a gang to wait on paid GPUs."""
 
 _NODE_LOSS_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+HTTP_PORT: Final = {"name": "http", "containerPort": PROGRESS_PORT, "protocol": "TCP"}
+"""Of a container that tells how far it is."""
+
+_REPORT_WAIT_SECONDS: Final = 15
+"""How long a Pod keeps a new report for the operator, which asks every few seconds."""
+
+
+def report_environment(settings: Settings) -> list[dict[str, Any]]:
+    """Variables of a Pod that may write the job's report; none where nobody fetches it."""
+    return [{"name": REPORT_WAIT_VARIABLE, "value": str(_REPORT_WAIT_SECONDS)}] if settings.reports else []
 
 
 @dataclass(frozen=True)

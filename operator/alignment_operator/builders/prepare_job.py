@@ -10,36 +10,25 @@ from alignment_api.v1alpha1 import AlignmentJobSpec, uses
 from alignment_api.v1alpha1.model import SecretKeyReference
 
 from ..planning.observed import Settings
-from .inputs import config_map_volumes, secret_variables
-from .metadata import object_metadata, prepare_job_name, prepare_labels
-from .pod import PodParts, build_pod_template
+from .inputs import config_map_volumes
+from .metadata import prepare_job_name, prepare_labels
+from .single_pod_job import build_single_pod_job
 
 
 def build_prepare_job(job: JobReference, spec: AlignmentJobSpec, attempt: int, settings: Settings) -> dict[str, Any]:
     """Prepare's Job; its Pod alone gets what downloads need and ConfigMap datasets; gangs read what it prepared."""
-    labels = prepare_labels(job, attempt)
-    parts = PodParts(
-        labels=labels,
+    return build_single_pod_job(
+        job,
+        spec,
+        settings,
+        name=prepare_job_name(job, attempt),
+        labels=prepare_labels(job, attempt),
         arguments=["prepare"],
-        template=spec.prepare.pod_template,
-        image=spec.runtime.image or settings.trainer_image,
-        resources=spec.prepare.resources,
-        environment=secret_variables(_secrets(spec)),
+        secrets=_secrets(spec),
         volumes=config_map_volumes(
             use for stage in spec.stages for use in (*uses.data_config_maps(stage), *uses.code_config_maps(stage))
         ),
     )
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": object_metadata(job, prepare_job_name(job, attempt), labels),
-        "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": 0,
-            "template": build_pod_template(job, spec, parts, settings),
-        },
-    }
 
 
 def _secrets(spec: AlignmentJobSpec) -> Iterator[SecretKeyReference]:

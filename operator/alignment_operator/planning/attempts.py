@@ -1,4 +1,4 @@
-"""The attempts at Prepare and at each stage, as far as their Jobs and Pods are seen."""
+"""The attempts at Prepare, at each stage and at the promotion, as far as their Jobs and Pods are seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from .actions import ObjectKey
 from .observed import Manifest, Observed
 
 PREPARE: Final = ""
-"""Stands for Prepare where a stage is named; no stage can be called so."""
+PROMOTION: Final = "/promotion"
+"""Stand for Prepare and the promotion where a stage is named; no stage can be called so."""
+
+_NAMED_BY_ROLE: Final = {labels.ROLE_PREPARE: PREPARE, labels.ROLE_PROMOTE: PROMOTION}
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Attempt:
         return self.is_complete and rank_0 is not None and not is_terminal(rank_0)
 
     def summary(self) -> Summary | None:
-        """What rank 0 (of Prepare: the only Pod) said when it ended well."""
+        """What rank 0, or the only Pod, said when it ended."""
         rank_0 = self._rank_0()
         return summary_of(rank_0) if rank_0 is not None and is_terminal(rank_0) else None
 
@@ -107,7 +110,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Attempts:
-    """All that is seen of one stage, or of Prepare; attempts in the order of their numbers."""
+    """All that is seen of one run; attempts in the order of their numbers."""
 
     all: tuple[Attempt, ...] = ()
 
@@ -130,7 +133,7 @@ class Attempts:
 
 
 def attempts_by_stage(observed: Observed) -> Mapping[str, Attempts]:
-    """Attempts by stage name, with `PREPARE` for Prepare; what bears no proper labels is not ours and left alone."""
+    """Attempts by stage name, `PREPARE` or `PROMOTION`; what bears no proper labels is not ours and left alone."""
     jobs: dict[tuple[str, int], Manifest] = {}
     pods: dict[tuple[str, int], list[Manifest]] = {}
     for job in observed.jobs:
@@ -147,13 +150,18 @@ def attempts_by_stage(observed: Observed) -> Mapping[str, Attempts]:
     return {stage: Attempts(tuple(attempts)) for stage, attempts in found.items()}
 
 
+def described(name: str) -> str:
+    """The run of that name in words."""
+    return {PREPARE: "Prepare", PROMOTION: "the promotion"}.get(name, f"stage {name}")
+
+
 def _is_marked_complete(job: Manifest) -> bool:
     conditions = job.get("status", {}).get("conditions") or []
     return any(condition.get("type") == "Complete" and condition.get("status") == "True" for condition in conditions)
 
 
 def _index(pod: Manifest) -> str:
-    """Which of the gang's Pods it is; Prepare's only Pod has no index and counts as rank 0."""
+    """Which of the gang's Pods it is; the only Pod of another run has no index and counts as rank 0."""
     return str(pod["metadata"].get("labels", {}).get(labels.COMPLETION_INDEX, "0"))
 
 
@@ -163,8 +171,8 @@ def _identity(child: Manifest) -> tuple[str, int] | None:
     number = its_labels.get(labels.ATTEMPT, "")
     if not (number.isascii() and number.isdigit()):
         return None
-    if its_labels.get(labels.ROLE) == labels.ROLE_PREPARE:
-        return PREPARE, int(number)
+    if (run := _NAMED_BY_ROLE.get(its_labels.get(labels.ROLE, ""))) is not None:
+        return run, int(number)
     stage = its_labels.get(labels.STAGE)
     return (stage, int(number)) if stage else None
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from alignment_api.contract import JobReference
 from alignment_api.v1alpha1 import AlignmentJobSpec, AlignmentJobStatus, RunStatus
 
-from .attempts import PREPARE, Attempts
+from .attempts import PREPARE, PROMOTION, Attempts
 from .observed import Observed, Settings
 
 
@@ -20,9 +20,9 @@ class Context:
     Attributes:
         job: which AlignmentJob.
         generation: metadata.generation of the manifest.
-        spec: the accepted specification.
+        spec: the accepted specification, with the models of other jobs that are known in place of their names.
         stored: the status as it stands in the cluster.
-        attempts: what is seen, by stage name, with `attempts.PREPARE` for Prepare.
+        attempts: what is seen, by the names of `attempts.attempts_by_stage`.
         observed: the rest of what is seen.
         settings: the administrator's.
         now: the operator's clock.
@@ -45,4 +45,6 @@ class Context:
         """The run of that name as the stored status has it."""
         if name == PREPARE:
             return self.stored.prepare
+        if name == PROMOTION:
+            return self.stored.promotion
         return next((stage for stage in self.stored.stages or () if stage.name == name), None)

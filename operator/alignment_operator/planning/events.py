@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from alignment_api.conditions import ConditionType, Reason
-from alignment_api.v1alpha1 import AlignmentJobStatus, JobPhase, PrepareStatus, RunStatus, StagePhase, StageStatus
+from alignment_api.v1alpha1 import (
+    AlignmentJobStatus,
+    JobPhase,
+    PrepareStatus,
+    PromotionStatus,
+    RunStatus,
+    StagePhase,
+    StageStatus,
+)
 
 from ..status.conditions import holds
 from ..status.runs import is_live
@@ -42,6 +50,8 @@ def _events(old: AlignmentJobStatus, new: AlignmentJobStatus) -> Iterator[Event]
         yield from _run_events(f"stage {stage.name}", previous, stage)
         if _succeeded(previous, stage) and new.phase is not JobPhase.SUCCEEDED:
             yield Event("Normal", Reason.SUCCEEDED, f"stage {stage.name}: {stage.message}")
+    if new.promotion is not None:
+        yield from _run_events("the promotion", old.promotion or PromotionStatus(), new.promotion)
     if new.phase is not old.phase:
         yield from _final_events(new)
 
@@ -66,7 +76,7 @@ def _final_events(new: AlignmentJobStatus) -> Iterator[Event]:
         failed = conditions[ConditionType.FAILED]
         yield Event("Warning", failed.reason, failed.message)
     if new.phase is JobPhase.SUCCEEDED:
-        yield Event("Normal", Reason.SUCCEEDED, "all stages succeeded")
+        yield Event("Normal", Reason.SUCCEEDED, conditions[ConditionType.COMPLETE].message)
         promoted = conditions.get(ConditionType.PROMOTED)
         if promoted is not None:
             yield Event("Normal" if promoted.status == "True" else "Warning", promoted.reason, promoted.message)

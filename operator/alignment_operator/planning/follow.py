@@ -1,32 +1,36 @@
-"""What became of the current attempt at Prepare or a stage, as the cluster shows it."""
+"""What became of the current attempt at each run, as the cluster shows it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from alignment_api.conditions import Reason
-from alignment_api.v1alpha1 import PrepareStatus, StageStatus
+from alignment_api.contract import Summary
+from alignment_api.v1alpha1 import RunStatus, StageStatus
 
 from ..failures.attempt_failure import attempt_failure
 from ..failures.failure import Failure
 from ..status.runs import Run, is_live, is_terminal, queued, started, succeeded
-from ..status.stages import with_data, with_last_numbers, with_last_words, with_pods, with_progress, with_results
+from ..status.stages import (
+    with_data,
+    with_last_numbers,
+    with_last_words,
+    with_pods,
+    with_progress,
+    with_promoted,
+    with_results,
+)
 from ..status.waiting import what_pods_wait_for
-from .attempts import PREPARE, Attempt
+from .attempts import PREPARE, PROMOTION, Attempt
 from .context import Context
 from .pipeline import Pipeline
 from .policies.placement import placement_ends_at, placement_failure
 from .policies.queue import preempted_by_queue, waits_in_queue
 from .policies.retries import after_failure
-from .policies.stall import (
-    evidence_of,
-    gives_up_at,
-    prepare_gives_up_at,
-    prepare_stall_failure,
-    stall_failure,
-)
+from .policies.stall import chore_gives_up_at, chore_stall_failure, evidence_of, gives_up_at, stall_failure
 
 _NEW_JOB_PATIENCE: Final = timedelta(seconds=10)
 """How long a Job that was just created may be missing from what is seen before it counts as deleted."""
@@ -34,25 +38,50 @@ _NEW_JOB_PATIENCE: Final = timedelta(seconds=10)
 
 def follow_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
     """``pipeline`` with what became of Prepare; its results are the stages' data reports."""
-    prepare = _adopted(pipeline.prepare, PREPARE, context)
-    attempt = context.attempts_of(PREPARE).get(prepare.attempt)
-    if is_terminal(prepare):
+
+    def with_results_of(done: Pipeline, summary: Summary | None) -> Pipeline:
+        return replace(done, stages=tuple(with_data(done.stages, summary)))
+
+    return _follow_chore(pipeline, pipeline.prepare, PREPARE, context, with_results_of)
+
+
+def follow_promotion(pipeline: Pipeline, context: Context) -> Pipeline:
+    """``pipeline`` with what became of the promotion, if there is one."""
+    if pipeline.promotion is None:
+        return pipeline
+
+    def with_results_of(done: Pipeline, summary: Summary | None) -> Pipeline:
+        return replace(done, promotion=with_promoted(done.promotion, summary) if done.promotion is not None else None)
+
+    return _follow_chore(pipeline, pipeline.promotion, PROMOTION, context, with_results_of)
+
+
+def _follow_chore(
+    pipeline: Pipeline,
+    run: RunStatus,
+    name: str,
+    context: Context,
+    with_results_of: Callable[[Pipeline, Summary | None], Pipeline],
+) -> Pipeline:
+    """``pipeline`` with what became of a run of one Pod without a GPU."""
+    run = _adopted(run, name, context)
+    attempt = context.attempts_of(name).get(run.attempt)
+    if is_terminal(run):
         return pipeline
     if attempt.awaits_summary:
-        return pipeline.with_run(prepare)
+        return pipeline.with_run(run)
     if attempt.is_complete:
-        stages = tuple(with_data(pipeline.stages, attempt.summary()))
-        return replace(pipeline, prepare=succeeded(prepare, context.now), stages=stages)
-    if not is_live(prepare):
-        return pipeline.with_run(prepare)
+        return with_results_of(pipeline.with_run(succeeded(run, context.now)), attempt.summary())
+    if not is_live(run):
+        return pipeline.with_run(run)
     failure = (
         attempt_failure(attempt.job, attempt.pods, context.now)
-        or _lost_job(prepare, attempt, context.now)
-        or prepare_stall_failure(context, attempt)
+        or _lost_job(run, attempt, context.now)
+        or chore_stall_failure(context, name, attempt)
     )
     if failure is not None:
-        return after_failure(pipeline, prepare, failure, context)
-    return _with_pods(pipeline, prepare, attempt, context).waking(prepare_gives_up_at(context, attempt))
+        return after_failure(pipeline, run, failure, context)
+    return _with_pods(pipeline, run, attempt, context).waking(chore_gives_up_at(context, attempt))
 
 
 def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pipeline:
@@ -101,7 +130,7 @@ def _adopted(run: Run, name: str, context: Context) -> Run:
     return started(run, newest, began, in_queue=attempt.is_suspended)
 
 
-def _lost_job(run: PrepareStatus | StageStatus, attempt: Attempt, now: datetime) -> Failure | None:
+def _lost_job(run: RunStatus, attempt: Attempt, now: datetime) -> Failure | None:
     """The failure of an attempt whose Job is gone though nobody here deleted it."""
     if attempt.job is not None and "deletionTimestamp" not in attempt.job["metadata"]:
         return None
@@ -110,11 +139,11 @@ def _lost_job(run: PrepareStatus | StageStatus, attempt: Attempt, now: datetime)
     return Failure(Reason.POD_LOST, f"the Job of attempt {run.attempt} was deleted")
 
 
-def _believed_missing_at(run: PrepareStatus | StageStatus, now: datetime) -> datetime:
+def _believed_missing_at(run: RunStatus, now: datetime) -> datetime:
     return run.attempt_start_time + _NEW_JOB_PATIENCE if run.attempt_start_time else now
 
 
-def _with_pods(pipeline: Pipeline, run: PrepareStatus | StageStatus, attempt: Attempt, context: Context) -> Pipeline:
+def _with_pods(pipeline: Pipeline, run: RunStatus, attempt: Attempt, context: Context) -> Pipeline:
     wait = what_pods_wait_for(attempt.job, attempt.pods, context.now)
     if wait is not None and wait.reason is Reason.UNSCHEDULABLE and context.stored.avoided_nodes:
         avoided = ", ".join(context.stored.avoided_nodes)

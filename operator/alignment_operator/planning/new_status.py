@@ -9,6 +9,7 @@ from alignment_api.v1alpha1 import AlignmentJobStatus
 from ..status.conditions import conditions_of
 from ..status.current import current_stage
 from ..status.headline import Headline
+from ..status.promoted import Told
 from .pipeline import Pipeline
 
 
@@ -17,6 +18,7 @@ def compose_status(
     headline: Headline,
     pipeline: Pipeline | None,
     *,
+    promoted: Told | None = None,
     avoided: tuple[str, ...] = (),
     rejection: str | None,
     generation: int,
@@ -27,7 +29,8 @@ def compose_status(
     Args:
         stored: the status before.
         headline: what is going on.
-        pipeline: state of Prepare and the stages; None leaves them as they are stored.
+        pipeline: state of all runs; None leaves them as they are stored.
+        promoted: what the condition Promoted says; None leaves what it said.
         avoided: nodes that new attempts avoid.
         rejection: what is wrong with the specification; None for an accepted one.
         generation: metadata.generation that this is decided from.
@@ -37,7 +40,7 @@ def compose_status(
     return AlignmentJobStatus(
         observed_generation=generation,
         phase=headline.phase,
-        conditions=conditions_of(stored.conditions or [], headline, stages or [], rejection, generation, now),
+        conditions=conditions_of(stored.conditions or [], headline, promoted, rejection, generation, now),
         start_time=stored.start_time or (now if rejection is None else None),
         completion_time=stored.completion_time or (now if headline.is_final else None),
         restarts=pipeline.restarts if pipeline else stored.restarts,
@@ -47,6 +50,9 @@ def compose_status(
         current=current_stage(stages or []),
         prepare=pipeline.prepare if pipeline else stored.prepare,
         stages=stages,
+        promotion=pipeline.promotion if pipeline else stored.promotion,
+        models=(list(pipeline.models) or None) if pipeline else stored.models,
+        report=pipeline.report if pipeline else stored.report,
     )
 
 
@@ -69,6 +75,9 @@ def _essence(status: AlignmentJobStatus) -> object:
         status.phase,
         [(condition.type, condition.status, condition.reason) for condition in status.conditions or []],
         status.prepare and (status.prepare.phase, status.prepare.reason, status.prepare.attempt),
+        status.promotion and (status.promotion.phase, status.promotion.reason, status.promotion.attempt),
+        status.models,
+        status.report,
         [
             (stage.phase, stage.reason, stage.attempt, stage.data, stage.model, stage.gates)
             for stage in status.stages or []

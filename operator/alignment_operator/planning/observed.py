@@ -50,6 +50,7 @@ class Settings:
 
     Attributes:
         gang_traffic: whom gangs let in; None makes no NetworkPolicies.
+        reports: whether reports of jobs are fetched from their Pods and served.
     """
 
     trainer_image: str
@@ -57,6 +58,7 @@ class Settings:
     status_interval_seconds: float = 15.0
     allowances: Allowances = field(default_factory=Allowances)
     gang_traffic: GangTraffic | None = None
+    reports: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Observed:
         progress: newest answers, by (stage name, attempt).
         asking_since: when this process began asking gangs for progress; a gang's silence counts from here at the
             earliest, so that a restarted operator takes none for stalled. None: silent gangs are never given up.
+        other_jobs: AlignmentJobs of the namespace that this one takes models from, by name, as far as they exist.
+            Looked for only until Prepare is over.
         queue_messages: why Kueue has not admitted a suspended Job, by the Job's name.
     """
 
@@ -79,4 +83,5 @@ class Observed:
     missing: tuple[tuple[str, str], ...] = ()
     progress: Mapping[tuple[str, int], GangProgress] = field(default_factory=dict)
     asking_since: datetime | None = None
+    other_jobs: Mapping[str, Manifest] = field(default_factory=dict)
     queue_messages: Mapping[str, str] = field(default_factory=dict)

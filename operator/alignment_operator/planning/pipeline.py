@@ -11,22 +11,28 @@ from alignment_api.v1alpha1 import (
     AlignmentJobSpec,
     AlignmentJobStatus,
     PrepareStatus,
+    PromotionStatus,
+    ResolvedModel,
     RunStatus,
     StagePhase,
     StageStatus,
 )
 
 from ..status.runs import Run
-from .attempts import PREPARE
+from .attempts import PREPARE, PROMOTION
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Prepare and the stages, and what the policies want done so far. Each policy returns a changed copy.
+    """All runs of a job, and what the policies want done so far. Each policy returns a changed copy.
 
     Attributes:
         prepare: Prepare.
         stages: the stages, in the order of the spec.
+        promotion: the promotion; None if the spec has none.
+        models: what references to other jobs came to.
+        report: the job's report, relative to the workspace; None before there is one.
+        is_stuck: whether what Prepare waits for will not come by itself, though its reason alone does not say so.
         restarts: gangs started again after a failure, over the whole job.
         failures: failures counted against each budget, over the whole job.
         node_failures: failures by the node that is to blame, over the whole job.
@@ -36,6 +42,10 @@ class Pipeline:
 
     prepare: PrepareStatus
     stages: tuple[StageStatus, ...]
+    promotion: PromotionStatus | None = None
+    models: tuple[ResolvedModel, ...] = ()
+    report: str | None = None
+    is_stuck: bool = False
     restarts: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     node_failures: Mapping[str, int] = field(default_factory=dict)
@@ -47,9 +57,15 @@ class Pipeline:
         """Whether data and configuration of every stage were found good."""
         return self.prepare.phase is StagePhase.SUCCEEDED
 
+    @property
+    def are_stages_done(self) -> bool:
+        """Whether every stage succeeded."""
+        return all(stage.phase is StagePhase.SUCCEEDED for stage in self.stages)
+
     def runs(self) -> tuple[tuple[str, RunStatus], ...]:
         """All runs by the names under which their attempts are found."""
-        return ((PREPARE, self.prepare), *((stage.name, stage) for stage in self.stages))
+        last = ((PROMOTION, self.promotion),) if self.promotion is not None else ()
+        return ((PREPARE, self.prepare), *((stage.name, stage) for stage in self.stages), *last)
 
     def with_run(self, run: Run) -> Pipeline:
         """A copy in which ``run`` replaces what it is a newer state of."""
@@ -57,6 +73,8 @@ class Pipeline:
             return replace(self, stages=tuple(run if other.name == run.name else other for other in self.stages))
         if isinstance(run, PrepareStatus):
             return replace(self, prepare=run)
+        if isinstance(run, PromotionStatus):
+            return replace(self, promotion=run)
         raise TypeError(f"{type(run).__name__} is not part of a pipeline")
 
     def each_run(self, change: Callable[[str, RunStatus], RunStatus]) -> Pipeline:
@@ -79,6 +97,9 @@ def pipeline_of(spec: AlignmentJobSpec, stored: AlignmentJobStatus) -> Pipeline:
         stages=tuple(
             known.get(stage.name) or StageStatus(name=stage.name, method=stage.method.value) for stage in spec.stages
         ),
+        promotion=(stored.promotion or PromotionStatus()) if spec.promotion is not None else None,
+        models=tuple(stored.models or ()),
+        report=stored.report,
         restarts=stored.restarts or 0,
         failures=stored.failures or {},
         node_failures=stored.node_failures or {},

@@ -7,22 +7,25 @@ from typing import Any
 
 from alignment_api.conditions import ConditionType, Reason
 from alignment_api.contract import JobReference, Problem
-from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobStatus, JobPhase
+from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobStatus, JobPhase, uses
 
 from ..status.conditions import holds
+from ..status.gates import verdict
 from ..status.headline import Headline, headline_of
+from ..status.promoted import Told, promoted
 from .acceptance import read_spec
 from .actions import ObjectKey, Plan
 from .attempts import attempts_by_stage
 from .context import Context
 from .end import end_if_due
 from .events import events_between
-from .follow import follow_prepare, follow_stage
+from .follow import follow_prepare, follow_promotion, follow_stage
 from .new_status import compose_status, is_urgent, with_generation
 from .observed import Manifest, Observed, Settings
 from .pipeline import Pipeline, pipeline_of
 from .policies.avoided_nodes import avoided_nodes
 from .policies.cleanup import surplus
+from .policies.report import with_report
 from .policies.suspend import suspend
 from .policies.time_to_live import expires_at, goes_itself, remains, unwatched
 from .start import start_what_can
@@ -62,7 +65,7 @@ def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -
             namespace=job["metadata"]["namespace"], name=job["metadata"]["name"], uid=job["metadata"]["uid"]
         ),
         generation=generation,
-        spec=spec,
+        spec=uses.with_job_models(spec, stored.models or ()),
         stored=stored,
         attempts=attempts_by_stage(observed),
         observed=observed,
@@ -124,12 +127,15 @@ def _advanced(context: Context) -> Plan:
     if headline is None:
         suspended = context.spec.suspend
         pipeline = suspend(pipeline) if suspended else start_what_can(pipeline, context)
-        headline = headline_of(suspended, pipeline.prepare, pipeline.stages)
+        headline = headline_of(
+            suspended, pipeline.prepare, pipeline.stages, pipeline.promotion, is_stuck=pipeline.is_stuck
+        )
     delete, more_later = surplus(pipeline, context)
     status = compose_status(
         context.stored,
         headline,
         pipeline,
+        promoted=_promoted(pipeline, context, headline),
         avoided=avoided_nodes(pipeline.node_failures, context.spec.run_policy),
         rejection=None,
         generation=context.generation,
@@ -149,7 +155,14 @@ def _followed(pipeline: Pipeline, context: Context) -> Pipeline:
     pipeline = follow_prepare(pipeline, context)
     for stage in pipeline.stages:
         pipeline = follow_stage(pipeline, stage, context)
-    return pipeline
+    return with_report(follow_promotion(pipeline, context), context)
+
+
+def _promoted(pipeline: Pipeline, context: Context, headline: Headline) -> Told | None:
+    if not pipeline.are_stages_done:
+        return None
+    is_complete = headline.phase is JobPhase.SUCCEEDED
+    return promoted(verdict(context.spec, pipeline.stages), pipeline.promotion, job_is_complete=is_complete)
 
 
 def _plan_of(stored: AlignmentJobStatus, status: AlignmentJobStatus, **parts: Any) -> Plan:

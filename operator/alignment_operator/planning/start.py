@@ -1,4 +1,4 @@
-"""Which attempts begin now: Prepare, or the gangs of stages whose turn it is."""
+"""Which attempts begin now: Prepare, the gangs of stages whose turn it is, or the promotion."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from alignment_api.conditions import Reason
-from alignment_api.v1alpha1 import RunStatus, StagePhase, StageStatus
+from alignment_api.v1alpha1 import PromotionStatus, RunStatus, StagePhase, StageStatus
 
 from ..builders.gang import Gang
 from ..builders.gang_job import build_gang_job
 from ..builders.network_policy import build_network_policy
 from ..builders.pod_group import build_pod_group
 from ..builders.prepare_job import build_prepare_job
+from ..builders.promote_job import build_promote_job
 from ..builders.rendezvous_service import build_rendezvous_service
 from ..builders.run_config import build_run_config
 from ..builders.workspace_claim import build_workspace_claim
 from ..status.runs import Run, changed, is_live, is_terminal, started, waiting
 from .allowances import forbidden_to_prepare, forbidden_to_stage
-from .attempts import PREPARE
+from .attempts import PREPARE, PROMOTION
 from .context import Context
 from .observed import Manifest
 from .pipeline import Pipeline
 from .policies.avoided_nodes import avoided_nodes
 from .policies.order import unmet_dependencies
+from .policies.other_jobs import resolve
 from .policies.references import missing_references
 from .policies.retries import restart_at
 from .policies.shape import shape_for
@@ -36,13 +38,17 @@ def start_what_can(pipeline: Pipeline, context: Context) -> Pipeline:
     """``pipeline`` with every attempt begun that nothing holds back, and the reasons of those that wait."""
     if not pipeline.is_prepared:
         return _stages_follow_prepare(_start_prepare(pipeline, context))
-    return _start_gangs(pipeline, context)
+    pipeline = _start_gangs(pipeline, context)
+    return pipeline if pipeline.promotion is None else _start_promotion(pipeline, pipeline.promotion, context)
 
 
 def _start_prepare(pipeline: Pipeline, context: Context) -> Pipeline:
     prepare = pipeline.prepare
     if is_live(prepare):
         return pipeline
+    waiting_for_jobs = resolve(pipeline, context)
+    if waiting_for_jobs is not None:
+        return waiting_for_jobs
     not_allowed = forbidden_to_prepare(context.spec, context.settings.allowances)
     if not_allowed:
         return pipeline.with_run(waiting(prepare, Reason.NOT_ALLOWED, "\n".join(map(str, not_allowed))))
@@ -75,7 +81,7 @@ def _stages_follow_prepare(pipeline: Pipeline) -> Pipeline:
         else:
             shown = waiting(stage, Reason(prepare.reason or Reason.PENDING), prepare.message or "")
         pipeline = pipeline.with_run(shown)
-    return pipeline
+    return pipeline if pipeline.promotion is None else pipeline.with_run(_before_its_turn(pipeline.promotion))
 
 
 def _start_gangs(pipeline: Pipeline, context: Context) -> Pipeline:
@@ -109,8 +115,7 @@ def _start_or_explain(pipeline: Pipeline, stage: StageStatus, context: Context) 
         avoided_nodes=avoided_nodes(pipeline.node_failures, context.spec.run_policy),
         resumes=stage.checkpoint is not None,
     )
-    run_config = build_run_config(context.job, context.spec)
-    manifests = [] if _is_mounted(run_config, context) else [run_config]
+    manifests = _missing_run_config(context)
     if gang.shape.nodes > 1:
         manifests.append(build_rendezvous_service(context.job, stage.name))
     if context.spec.scheduling.pod_group is not None:
@@ -119,6 +124,33 @@ def _start_or_explain(pipeline: Pipeline, stage: StageStatus, context: Context) 
     in_queue = context.spec.scheduling.queue_name is not None
     begun = started(stage, number, context.now, in_queue=in_queue)
     return replace(pipeline, apply=(*pipeline.apply, *manifests)).with_run(begun)
+
+
+def _start_promotion(pipeline: Pipeline, promotion: PromotionStatus, context: Context) -> Pipeline:
+    """It begins when all stages succeeded; that all gates hold is seen before (`end`)."""
+    if is_live(promotion) or is_terminal(promotion):
+        return pipeline
+    if not pipeline.are_stages_done:
+        return pipeline.with_run(_before_its_turn(promotion))
+    not_allowed = forbidden_to_prepare(context.spec, context.settings.allowances)
+    if not_allowed:
+        return pipeline.with_run(waiting(promotion, Reason.NOT_ALLOWED, "\n".join(map(str, not_allowed))))
+    held_until = _held_until(promotion, PROMOTION, context)
+    if held_until is not None:
+        return pipeline.with_run(_holding(promotion)).waking(held_until)
+    number = promotion.attempt + 1
+    job = build_promote_job(context.job, context.spec, number, context.settings)
+    begun = started(promotion, number, context.now)
+    return replace(pipeline, apply=(*pipeline.apply, *_missing_run_config(context), job)).with_run(begun)
+
+
+def _before_its_turn(promotion: PromotionStatus) -> PromotionStatus:
+    return waiting(promotion, Reason.WAITING_FOR_STAGE, "waits for the gates of all stages")
+
+
+def _missing_run_config(context: Context) -> list[dict[str, Any]]:
+    run_config = build_run_config(context.job, context.spec)
+    return [] if _is_mounted(run_config, context) else [run_config]
 
 
 def _is_mounted(run_config: Manifest, context: Context) -> bool:

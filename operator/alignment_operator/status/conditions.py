@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from alignment_api.conditions import ConditionType, Reason
-from alignment_api.v1alpha1 import Condition, JobPhase, StageStatus
+from alignment_api.v1alpha1 import Condition, JobPhase
 
-from .gates import verdict
 from .headline import Headline
+from .promoted import Told
 from .text import bounded
-
-Truth = Literal["True", "False", "Unknown"]
 
 _AT_WORK: Final = frozenset({JobPhase.PENDING, JobPhase.PREPARING, JobPhase.RUNNING})
 
@@ -21,7 +19,7 @@ _AT_WORK: Final = frozenset({JobPhase.PENDING, JobPhase.PREPARING, JobPhase.RUNN
 def conditions_of(
     previous: Sequence[Condition],
     headline: Headline,
-    stages: Sequence[StageStatus],
+    promoted: Told | None,
     rejection: str | None,
     generation: int,
     now: datetime,
@@ -33,14 +31,15 @@ def conditions_of(
 
     Args:
         previous: the conditions before, for their transition times.
+        promoted: what to say of the promotion; None leaves what was said.
         rejection: what is wrong with the specification; None for an accepted one.
         generation: metadata.generation that this is decided from.
     """
     held = {condition.type for condition in previous}
-    told: dict[ConditionType, tuple[Truth, Reason, str]] = {}
+    told: dict[ConditionType, Told] = {}
 
     def tell(kind: ConditionType, holds: bool, reason: Reason, message: str) -> None:
-        told[kind] = ("True" if holds else "False", reason, message)
+        told[kind] = Told("True" if holds else "False", reason, message)
 
     if rejection is None:
         tell(ConditionType.ACCEPTED, True, Reason.VALID, "the specification is valid")
@@ -59,12 +58,12 @@ def conditions_of(
         tell(ConditionType.SUSPENDED, False, Reason.RESUMED, "spec.suspend is false")
     if complete:
         tell(ConditionType.COMPLETE, True, *why)
-        judged = verdict(stages)
-        if judged is not None:
-            tell(ConditionType.PROMOTED, judged.passed, judged.reason, judged.message)
+    if promoted is not None:
+        told[ConditionType.PROMOTED] = promoted
     if failed:
         tell(ConditionType.FAILED, True, *why)
-    return [_condition(previous, kind, *words, generation, now) for kind, words in told.items()]
+    kept = [condition for condition in previous if condition.type == ConditionType.PROMOTED and promoted is None]
+    return [*(_condition(previous, kind, words, generation, now) for kind, words in told.items()), *kept]
 
 
 def holds(conditions: Sequence[Condition] | None, kind: ConditionType) -> bool:
@@ -75,18 +74,16 @@ def holds(conditions: Sequence[Condition] | None, kind: ConditionType) -> bool:
 def _condition(
     previous: Sequence[Condition],
     kind: ConditionType,
-    status: Truth,
-    reason: Reason,
-    message: str,
+    words: Told,
     generation: int,
     now: datetime,
 ) -> Condition:
     before = next((condition for condition in previous if condition.type == kind), None)
     return Condition(
         type=kind.value,
-        status=status,
-        reason=reason.value,
-        message=bounded(message),
-        last_transition_time=before.last_transition_time if before and before.status == status else now,
+        status=words.truth,
+        reason=words.reason.value,
+        message=bounded(words.message),
+        last_transition_time=before.last_transition_time if before and before.status == words.truth else now,
         observed_generation=generation,
     )

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignment_api.conditions import Reason
-from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, JobPhase, PrepareStatus, StagePhase, StageStatus
+from alignment_api.v1alpha1 import (
+    TERMINAL_JOB_PHASES,
+    JobPhase,
+    PrepareStatus,
+    PromotionStatus,
+    StagePhase,
+    StageStatus,
+)
 
 from .runs import is_live, is_terminal
 from .waiting import NEEDS_A_PERSON
@@ -31,8 +38,19 @@ class Headline:
         return self.phase in TERMINAL_JOB_PHASES
 
 
-def headline_of(suspended: bool, prepare: PrepareStatus, stages: Sequence[StageStatus]) -> Headline:
-    """The headline of a job that has not ended."""
+def headline_of(
+    suspended: bool,
+    prepare: PrepareStatus,
+    stages: Sequence[StageStatus],
+    promotion: PromotionStatus | None = None,
+    *,
+    is_stuck: bool = False,
+) -> Headline:
+    """The headline of a job that has not ended.
+
+    Args:
+        is_stuck: whether what Prepare waits for will not come by itself, though its reason alone does not say so.
+    """
     if suspended:
         return Headline(JobPhase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true")
     if prepare.phase is not StagePhase.SUCCEEDED:
@@ -41,7 +59,9 @@ def headline_of(suspended: bool, prepare: PrepareStatus, stages: Sequence[StageS
         doing = prepare.message or ""
         if prepare.phase is StagePhase.RUNNING:
             reason, doing = Reason.PREPARING, "data and configuration of all stages are being checked"
-        return Headline(phase, reason, doing, reason in NEEDS_A_PERSON)
+        return Headline(phase, reason, doing, is_stuck or reason in NEEDS_A_PERSON)
+    if promotion is not None and all(stage.phase is StagePhase.SUCCEEDED for stage in stages):
+        return _of_promotion(promotion)
     open_stages = [stage for stage in stages if not is_terminal(stage)]
     for stage in open_stages:
         reason = Reason(stage.reason or Reason.PENDING)
@@ -57,3 +77,12 @@ def headline_of(suspended: bool, prepare: PrepareStatus, stages: Sequence[StageS
         if stage.reason == Reason.RESTARTING:
             return Headline(JobPhase.RUNNING, Reason.RESTARTING, f"stage {stage.name}: {stage.message}")
     return Headline(JobPhase.RUNNING, Reason.PENDING, "the next stage is about to start")
+
+
+def _of_promotion(promotion: PromotionStatus) -> Headline:
+    reason = Reason(promotion.reason or Reason.PENDING)
+    if is_live(promotion) and reason in (Reason.STARTING, Reason.RUNNING):
+        text = f"the model is being promoted, attempt {promotion.attempt}"
+        return Headline(JobPhase.RUNNING, Reason.PROMOTING, text)
+    text = f"the promotion: {promotion.message or ''}"
+    return Headline(JobPhase.RUNNING, reason, text, reason in NEEDS_A_PERSON)

@@ -1,4 +1,4 @@
-"""What a running or finished attempt adds to the status of its stage."""
+"""What a running or finished attempt adds to the status of its run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from alignment_api.conditions import Reason
 from alignment_api.contract import CheckpointMark, Progress, Summary, TrainerPhase
-from alignment_api.v1alpha1 import CheckpointStatus, StagePhase, StageProgress, StageStatus
+from alignment_api.v1alpha1 import CheckpointStatus, PromotionStatus, StagePhase, StageProgress, StageStatus
 
 from ..failures.termination import summary_of
 from ..planning.observed import Manifest
@@ -91,8 +91,22 @@ def with_results(stage: StageStatus, summary: Summary | None) -> StageStatus:
         text = f"{stage.message}; its results could not be read, since the Pod of rank 0 is gone: see the workspace"
         return stage.model_copy(update={"message": text})
     return with_last_numbers(stage, summary).model_copy(
-        update={"model": summary.model or stage.model, "gates": summary.gates if summary.gates else stage.gates}
+        update={
+            "model": summary.model or stage.model,
+            "gates": summary.gates or stage.gates,
+            "candidates": summary.candidates or stage.candidates,
+        }
     )
+
+
+def with_promoted(promotion: PromotionStatus, summary: Summary | None) -> PromotionStatus:
+    """The succeeded ``promotion`` with what its Pod said."""
+    if summary is None or summary.promotion is None:
+        text = (
+            f"{promotion.message}; what was promoted could not be read from its Pod: see the workspace's lineage.json"
+        )
+        return promotion.model_copy(update={"message": text})
+    return promotion.model_copy(update={"result": summary.promotion})
 
 
 def with_last_numbers(stage: StageStatus, summary: Summary | None) -> StageStatus:

@@ -35,7 +35,9 @@ class TestGoodCourse:
         assert scene.holds(ConditionType.COMPLETE)
         assert scene.holds(ConditionType.READY)
         assert not scene.holds(ConditionType.RECONCILING)
-        assert ConditionType.PROMOTED not in {condition.type for condition in scene.status.conditions or []}
+        promoted = scene.condition(ConditionType.PROMOTED)
+        assert (promoted.status, promoted.reason) == ("False", Reason.GATES_FAILED)
+        assert promoted.message == "stage check: winRate failed: it was not reported (at least 0.55 wanted)"
 
     def test_the_configuration_is_made_again_when_no_job_mounts_it(self) -> None:
         scene = Scene()

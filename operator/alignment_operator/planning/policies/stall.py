@@ -11,7 +11,7 @@ from alignment_api.v1alpha1 import StageStatus
 from alignment_api.v1alpha1.run_policy import RunPolicy
 
 from ...failures.failure import Failure
-from ..attempts import Attempt
+from ..attempts import Attempt, described
 from ..context import Context
 
 
@@ -62,20 +62,21 @@ def gives_up_at(context: Context, stage: StageStatus, attempt: Attempt) -> datet
     return max(started, context.observed.asking_since) + seconds
 
 
-def prepare_gives_up_at(context: Context, attempt: Attempt) -> datetime | None:
-    """When Prepare will have run too long; None for never, or while it does not run."""
+def chore_gives_up_at(context: Context, attempt: Attempt) -> datetime | None:
+    """When Prepare or the promotion will have run too long; None for never, or while it does not run."""
     seconds = context.spec.run_policy.progress_deadlines.preparing_seconds
     started = _last_start(attempt)
     return None if seconds is None or started is None else started + timedelta(seconds=seconds)
 
 
-def prepare_stall_failure(context: Context, attempt: Attempt) -> Failure | None:
-    """The failure of a Prepare that was given up."""
-    deadline = prepare_gives_up_at(context, attempt)
+def chore_stall_failure(context: Context, name: str, attempt: Attempt) -> Failure | None:
+    """The failure of a Prepare or promotion that was given up."""
+    deadline = chore_gives_up_at(context, attempt)
     if deadline is None or context.now < deadline:
         return None
     seconds = context.spec.run_policy.progress_deadlines.preparing_seconds
-    text = f"Prepare was not done after {seconds} s (runPolicy.progressDeadlines.preparingSeconds): see its Pod's log"
+    what = described(name)
+    text = f"{what} was not done after {seconds} s (runPolicy.progressDeadlines.preparingSeconds): see its Pod's log"
     return Failure(Reason.NO_PROGRESS, text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from ...builders.metadata import rendezvous_service_name
+from ...builders.metadata import rendezvous_service_name, report_name
 from ...builders.run_config import build_run_config
 from ..actions import ObjectKey
 from ..context import Context
@@ -46,7 +46,8 @@ def unwatched(context: Context) -> tuple[ObjectKey, ...]:
         for stage in context.spec.stages
     ]
     config = build_run_config(context.job, context.spec)["metadata"]["name"]
-    return (*services, ObjectKey("ConfigMap", namespace, config))
+    config_maps = (config, report_name(context.job))
+    return (*services, *(ObjectKey("ConfigMap", namespace, name) for name in config_maps))
 
 
 def goes_itself(context: Context, job: Manifest) -> bool:
