@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from alignment_api.v1alpha1 import GateMetric
 
@@ -11,22 +10,6 @@ from ..measurement import Measurement, Series, Transform
 
 Unit = list[float]
 """[numerator, denominator] of one document, response or question; JSON. Denominator 0: nothing to measure."""
-
-
-class LoadedModel(Protocol):
-    """A causal language model in the memory of this process."""
-
-    @property
-    def model(self) -> Any:
-        """The transformers model, in evaluation mode."""
-
-    @property
-    def tokenizer(self) -> Any:
-        """Its tokenizer."""
-
-    @property
-    def device(self) -> Any:
-        """The torch device it is on."""
 
 
 def series_of(units: Sequence[Unit]) -> Series:
@@ -52,13 +35,13 @@ def measurement(
         baseline: the baseline's units, of the same documents, prompts or questions in the same order.
         transform: what is made of the ratio of the sums.
     """
-    problem = None if any(unit[1] > 0 for unit in own) else f"{of}: there was nothing to measure"
+    empty = [whose for whose, units in ((candidate, own), ("the baseline", baseline)) if not any(u[1] for u in units)]
     return Measurement(
         metric=metric,
         candidate=candidate,
         of=of,
-        own=series_of(own) if problem is None else None,
-        baseline=series_of(baseline) if any(unit[1] > 0 for unit in baseline) else None,
+        own=series_of(own) if candidate not in empty else None,
+        baseline=series_of(baseline) if "the baseline" not in empty else None,
         transform=transform,
-        problem=problem,
+        problem=f"{of}: nothing to measure of {' and '.join(empty)}" if empty else None,
     )
