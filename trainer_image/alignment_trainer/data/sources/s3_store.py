@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from alignment_api.contract import Problem, token_variable
@@ -50,15 +51,40 @@ _ELSEWHERE: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirec
 """What a store says to requests that are meant for another region."""
 
 
-def connect(source: S3Dataset, field: str) -> Any:
+class Place(Protocol):
+    """A bucket, and how to log in there."""
+
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def endpoint(self) -> str | None: ...
+    @property
+    def region(self) -> str | None: ...
+    @property
+    def credentials_secret(self) -> str | None: ...
+
+
+class Fault(Enum):
+    """What a store's error comes to."""
+
+    NO_BUCKET = "no such bucket"
+    NO_OBJECT = "no such object"
+    REFUSED = "access refused"
+    UNREACHABLE = "no answer"
+    ELSEWHERE = "another region is meant"
+    OTHER = "something else"
+
+
+def connect(source: Place, field: str, refused: Callable[[str, str], TrainerError] = data_error) -> Any:
     """The store as a `pyarrow.fs.S3FileSystem`; its paths are ``bucket/key``.
 
     Args:
         source: where it is, and how to log in. `AWS_CA_BUNDLE` may name a file with certificates to trust.
         field: path of the source in the manifest.
+        refused: makes the error of a field and a message.
 
     Raises:
-        DataError: the endpoint has a path, or Amazon S3 has no such bucket.
+        TrainerError: as ``refused`` makes it; the endpoint has a path, or Amazon S3 has no such bucket.
         ConfigurationError: the Secret lacks a key.
         OSError: Amazon S3 cannot be asked for the bucket's region.
     """
@@ -66,10 +92,10 @@ def connect(source: S3Dataset, field: str) -> Any:
 
     address = urlsplit(source.endpoint or "")
     if address.path.strip("/") or address.query:
-        raise data_error(f"{field}.endpoint", f"{source.endpoint} must be scheme, host and port alone: remove the path")
+        raise refused(f"{field}.endpoint", f"{source.endpoint} must be scheme, host and port alone: remove the path")
     return S3FileSystem(
         **_credentials(source, field),
-        region=source.region or (_amazon_region(source.bucket, field) if source.endpoint is None else None),
+        region=source.region or (_amazon_region(source.bucket, field, refused) if source.endpoint is None else None),
         endpoint_override=address.netloc or None,
         scheme=address.scheme or None,
         connect_timeout=10,
@@ -79,7 +105,7 @@ def connect(source: S3Dataset, field: str) -> Any:
     )
 
 
-def _amazon_region(bucket: str, field: str) -> str:
+def _amazon_region(bucket: str, field: str, refused: Callable[[str, str], TrainerError]) -> str:
     from pyarrow.fs import resolve_s3_region
 
     try:
@@ -87,10 +113,10 @@ def _amazon_region(bucket: str, field: str) -> str:
     except OSError as error:
         if is_of_store(error):
             raise
-        raise data_error(f"{field}.bucket", f"Amazon S3 has no bucket {bucket}: correct the name") from error
+        raise refused(f"{field}.bucket", f"Amazon S3 has no bucket {bucket}: correct the name") from error
 
 
-def _credentials(source: S3Dataset, field: str) -> dict[str, Any]:
+def _credentials(source: Place, field: str) -> dict[str, Any]:
     if source.credentials_secret is None:
         return {"anonymous": not any(os.environ.get(name) for name in _IDENTITY)}
     values = {}
@@ -138,36 +164,47 @@ def errors_explained(source: S3Dataset, field: str) -> Iterator[None]:
     except OSError as error:
         if not is_of_store(error):
             raise
-        kind, name, message = _explain(str(error), source)
+        kind, name, message = _explain(error, source)
         message = f"s3://{source.bucket}/{source.key}: {message}"
         raise kind(message, [Problem(field=f"{field}{name}", message=message)]) from error
 
 
-def _explain(text: str, source: S3Dataset) -> tuple[type[TrainerError], str, str]:
-    """Error class, member of the source to blame, and message."""
+def fault_of(error: OSError) -> Fault:
+    """What an error of the store comes to."""
+    text = str(error)
     found = _CODE.search(text)
     unknown = _UNKNOWN_CODE.search(text)
-    codes = {*(found.groups() if found else ()), unknown[1] if unknown else None}
-    store = source.endpoint or "Amazon S3"
+    codes = {*(found.groups() if found else ()), unknown[1] if unknown else None} - {None}
     if "NO_SUCH_BUCKET" in codes:
-        return DataError, ".bucket", f"{store} has no bucket {source.bucket}: correct the name or the endpoint"
-    if not codes - {None}:
-        return DataError, ".key", "the object was removed while it was read"
+        return Fault.NO_BUCKET
+    if not codes:
+        return Fault.NO_OBJECT
     if codes & _REFUSED:
-        if source.credentials_secret is None:
-            return ConfigurationError, "", f"{store} refuses access: set credentialsSecret, or make the data public"
-        way_out = f"correct its keys, or let that account read the bucket ({text})"
-        return (
-            ConfigurationError,
-            ".credentialsSecret",
-            (f"{store} refuses the credentials in Secret {source.credentials_secret}: {way_out}"),
-        )
+        return Fault.REFUSED
     if codes & _UNREACHABLE or any(code and code.isdigit() and code >= "500" for code in codes):
-        return (
-            UnavailableError,
-            ".endpoint",
-            (f"{store} cannot be reached: check the address and the cluster's network ({text})"),
-        )
-    if codes & _ELSEWHERE:
-        return ConfigurationError, ".region", f"{store} expects another region: set region to the bucket's ({text})"
-    return ConfigurationError, "", f"{store} refuses: {text}"
+        return Fault.UNREACHABLE
+    return Fault.ELSEWHERE if codes & _ELSEWHERE else Fault.OTHER
+
+
+def _explain(error: OSError, source: S3Dataset) -> tuple[type[TrainerError], str, str]:
+    """Error class, member of the source to blame, and message."""
+    store = source.endpoint or "Amazon S3"
+    match fault_of(error):
+        case Fault.NO_BUCKET:
+            return DataError, ".bucket", f"{store} has no bucket {source.bucket}: correct the name or the endpoint"
+        case Fault.NO_OBJECT:
+            return DataError, ".key", "the object was removed while it was read"
+        case Fault.REFUSED if source.credentials_secret is None:
+            return ConfigurationError, "", f"{store} refuses access: set credentialsSecret, or make the data public"
+        case Fault.REFUSED:
+            way_out = f"correct its keys, or let that account read the bucket ({error})"
+            message = f"{store} refuses the credentials in Secret {source.credentials_secret}: {way_out}"
+            return ConfigurationError, ".credentialsSecret", message
+        case Fault.UNREACHABLE:
+            message = f"{store} cannot be reached: check the address and the cluster's network ({error})"
+            return UnavailableError, ".endpoint", message
+        case Fault.ELSEWHERE:
+            message = f"{store} expects another region: set region to the bucket's ({error})"
+            return ConfigurationError, ".region", message
+        case _:
+            return ConfigurationError, "", f"{store} refuses: {error}"
