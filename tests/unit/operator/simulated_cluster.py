@@ -13,6 +13,7 @@ from typing import Any
 
 from alignment_api import labels
 from alignment_operator.planning.actions import ObjectKey, Plan
+from alignment_operator.planning.attempts import PREPARE, PROMOTION
 from alignment_operator.planning.observed import Observed
 
 from .manifests import EPOCH, timestamp
@@ -211,7 +212,7 @@ class SimulatedCluster:
     # What is true.
 
     def live_attempts(self, *, with_stopping: bool) -> dict[str, set[int]]:
-        """Numbers of the live attempts by stage ('' for Prepare).
+        """Numbers of the live attempts by stage, `PREPARE` or `PROMOTION`.
 
         Args:
             with_stopping: whether Pods count that are being deleted, as long as their kubelet may answer.
@@ -229,9 +230,16 @@ class SimulatedCluster:
         return live
 
 
-def _add(live: dict[str, set[int]], child: Object) -> None:
+def run_of(child: Object) -> str:
+    """The stage that a Job or Pod belongs to, or `PREPARE` or `PROMOTION`."""
     its_labels = child["metadata"]["labels"]
-    live.setdefault(its_labels.get(labels.STAGE, ""), set()).add(int(its_labels[labels.ATTEMPT]))
+    chores = {labels.ROLE_PREPARE: PREPARE, labels.ROLE_PROMOTE: PROMOTION}
+    stage: str = its_labels.get(labels.STAGE) or chores[its_labels[labels.ROLE]]
+    return stage
+
+
+def _add(live: dict[str, set[int]], child: Object) -> None:
+    live.setdefault(run_of(child), set()).add(int(child["metadata"]["labels"][labels.ATTEMPT]))
 
 
 def _grace_is_over(pod: Object, now: datetime) -> bool:

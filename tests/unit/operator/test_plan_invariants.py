@@ -13,11 +13,12 @@ from alignment_api import labels
 from alignment_api.contract import Progress, TrainerPhase
 from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobStatus
 from alignment_operator.planning.actions import Plan
+from alignment_operator.planning.attempts import PREPARE, PROMOTION
 from alignment_operator.planning.observed import GangProgress
 from alignment_operator.planning.plan import plan
 
 from .manifests import EPOCH, SETTINGS, alignment_job, pipeline_spec
-from .simulated_cluster import SimulatedCluster
+from .simulated_cluster import SimulatedCluster, run_of
 
 MAX_ROUNDS = 400
 EXIT_CODES = [137, 76, 143, 75, 69, 139, 71]
@@ -35,17 +36,28 @@ class Histories(RuleBasedStateMachine):
         self.progress: dict[tuple[str, int], GangProgress] = {}
         self.final: dict[str, Any] | None = None
         self.ever_suspended = False
+        self.good_end = '{"exitCode": 0}'
 
     @initialize(
         parallel=st.integers(1, 3),
         retries=st.sampled_from([8, 3, 0]),
         deadline=st.sampled_from([None, None, 5000]),
         nodes=st.integers(1, 2),
-        stages_done=st.integers(0, 2),
+        stages_done=st.integers(0, 5),
         queue=st.booleans(),
+        promotion=st.sampled_from([True, True, False]),
+        gate=st.sampled_from([True, True, True, False, None]),
     )
     def begin(
-        self, parallel: int, retries: int, deadline: int | None, nodes: int, stages_done: int, queue: bool
+        self,
+        parallel: int,
+        retries: int,
+        deadline: int | None,
+        nodes: int,
+        stages_done: int,
+        queue: bool,
+        promotion: bool,
+        gate: bool | None,
     ) -> None:
         policy = {"maxParallelStages": parallel, "retries": {"infrastructure": retries}}
         if deadline is not None:
@@ -54,6 +66,12 @@ class Histories(RuleBasedStateMachine):
         spec["runtime"]["nodes"] = nodes
         if queue:
             spec["scheduling"] = {"queueName": "team-a"}
+        if promotion:
+            spec["promotion"] = {"to": [{"volume": {"path": "models/best"}}]}
+        if gate is not None:
+            gates = [{"metric": "winRate", "passed": gate, "value": 0.6, "samples": 8}]
+            self.good_end = json.dumps({"exitCode": 0, "gates": gates})
+        self.may_promote = promotion and bool(gate)
         self.cluster.job["spec"] = spec
         self.parallel = parallel
         for _ in range(stages_done):
@@ -125,14 +143,14 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def all_pods_succeed(self) -> None:
         for name in self.cluster.pods:
-            self.cluster.end_pod(name, 0, '{"exitCode": 0}')
+            self.cluster.end_pod(name, 0, self.good_end)
         self.cluster.sync_jobs()
 
     @precondition(lambda self: self.pods_in("Running"))
     @rule(data=st.data())
     def pod_succeeds(self, data: st.DataObject) -> None:
         """The Job controller comes to know later."""
-        self.cluster.end_pod(data.draw(st.sampled_from(self.pods_in("Running"))), 0, '{"exitCode": 0}')
+        self.cluster.end_pod(data.draw(st.sampled_from(self.pods_in("Running"))), 0, self.good_end)
 
     @precondition(lambda self: self.pods_in("Running"))
     @rule(data=st.data(), code=st.sampled_from(EXIT_CODES), message=st.sampled_from(["", "{", '{"exitCode": 1e999}']))
@@ -166,7 +184,7 @@ class Histories(RuleBasedStateMachine):
     @rule(step=st.integers(0, 50), phase=st.sampled_from(TrainerPhase))
     def gangs_report(self, step: int, phase: TrainerPhase) -> None:
         for stage, numbers in self.cluster.live_attempts(with_stopping=False).items():
-            for number in numbers if stage else ():
+            for number in numbers if stage not in (PREPARE, PROMOTION) else ():
                 report = Progress(
                     stage=stage, attempt=number, phase=phase, step=step, total_steps=50, updated_at=self.cluster.now
                 )
@@ -185,12 +203,12 @@ class Histories(RuleBasedStateMachine):
     def recorded_jobs(self) -> list[str]:
         status = self.cluster.job.get("status", {})
         known = {stage["name"]: stage["attempt"] for stage in status.get("stages", [])}
-        known[""] = status.get("prepare", {}).get("attempt", 0)
+        known[PREPARE] = status.get("prepare", {}).get("attempt", 0)
+        known[PROMOTION] = status.get("promotion", {}).get("attempt", 0)
         return sorted(
             name
             for name, job in self.cluster.jobs.items()
-            if int(job["metadata"]["labels"][labels.ATTEMPT])
-            <= known.get(job["metadata"]["labels"].get(labels.STAGE, ""), 0)
+            if int(job["metadata"]["labels"][labels.ATTEMPT]) <= known.get(run_of(job), 0)
         )
 
     # What must hold.
@@ -203,7 +221,8 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def no_more_gangs_than_allowed(self) -> None:
         if self.cluster.now > EPOCH:
-            gangs = [stage for stage in self.cluster.live_attempts(with_stopping=not self.may_lag) if stage]
+            live = self.cluster.live_attempts(with_stopping=not self.may_lag)
+            gangs = [stage for stage in live if stage not in (PREPARE, PROMOTION)]
             assert len(gangs) <= self.parallel, gangs
 
     @invariant()
@@ -215,7 +234,7 @@ class Histories(RuleBasedStateMachine):
         if self.ever_suspended:
             return
         status = self.cluster.job.get("status", {})
-        for run in [status.get("prepare", {}), *status.get("stages", [])]:
+        for run in [status.get("prepare", {}), *status.get("stages", []), status.get("promotion", {})]:
             number = run.get("attempt", 0)
             failed = [failure["attempt"] for failure in run.get("failures", [])]
             assert failed[-9:] in (list(range(1, number))[-9:], list(range(1, number + 1))[-9:]), run
@@ -225,6 +244,24 @@ class Histories(RuleBasedStateMachine):
         prepared = any("-prepare-" in name for name in self.cluster.succeeded)
         gangs = [name for name in self.cluster.created if "-prepare-" not in name]
         assert prepared or not gangs
+
+    @invariant()
+    def no_promotion_unless_all_stages_succeeded_and_their_gates_hold(self) -> None:
+        promotions = [name for name in self.cluster.created if "-promote-" in name]
+        assert not promotions or self.may_promote
+        succeeded = [stage for stage in ("sft", "reward", "dpo", "check") if self.has_succeeded(stage)]
+        assert not promotions or len(succeeded) == 4, succeeded
+
+    def has_succeeded(self, stage: str) -> bool:
+        return any(f"-{stage}-" in name for name in self.cluster.succeeded)
+
+    @invariant()
+    def promoted_is_true_of_what_is_promoted(self) -> None:
+        conditions = {one["type"]: one for one in self.cluster.job.get("status", {}).get("conditions", [])}
+        if conditions.get("Promoted", {}).get("status") == "True" and "promotion" in self.cluster.job["spec"]:
+            assert self.has_succeeded("promote")
+        if conditions.get("Complete", {}).get("status") == "True" and self.may_promote:
+            assert conditions["Promoted"]["status"] == "True"
 
     @invariant()
     def the_end_is_the_end(self) -> None:
