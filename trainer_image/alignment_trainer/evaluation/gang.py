@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -140,26 +140,55 @@ class Gang:
         spent.seconds += sum(batch.seconds for batch in done.values())
         return results
 
+    def together(self, items: int, work: Callable[[Callable[[int], None]], Result]) -> list[Result]:
+        """What ``work`` returns on each process, on every process; every process must call this.
+
+        For work that takes the processes different times, and long: they meet every few seconds, so that no collective
+        times out. It runs in a thread of its own.
+
+        Args:
+            items: that all processes together go over.
+            work: this process's work; it is given a function to tell how many items it has done.
+
+        Raises:
+            CommunicationError: another process failed; that one raises its error.
+        """
+        mine = 0
+
+        def advance(done: int) -> None:
+            nonlocal mine
+            mine = done
+
+        pool = ThreadPoolExecutor(max_workers=1)
+        try:
+            future = pool.submit(work, advance)
+            while True:
+                over = bool(wait([future], _PATIENCE).done)
+                error = future.exception() if over else None
+                states = gather_object([(over, None if error is None else str(error), mine)])
+                if error is not None:
+                    raise error
+                failures = [failure for _, failure, _ in states if failure is not None]
+                if failures:
+                    raise CommunicationError(f"another process failed: {failures[0]}")
+                self._show(self._done + min(sum(done for _, _, done in states), items))
+                if all(over for over, _, _ in states):
+                    break
+        finally:
+            pool.shutdown(wait=False)
+        self._done += items
+        self._show(self._done)
+        return list(gather_object([future.result()]))
+
     def alone(self, work: Callable[[], Result]) -> Result:
         """What ``work`` returns on rank 0, on every process; every process must call this.
-
-        The others wait however long it takes: they meet every few seconds, so that no collective times out.
 
         Raises:
             CommunicationError: on the other processes, if ``work`` failed; rank 0 raises its error.
         """
-        if self.process.num_processes == 1:
-            return work()
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            future = pool.submit(work) if self.is_main else None
-            while not agree(future is None or bool(wait([future], _PATIENCE).done)):
-                pass
-        return _outcome_of(future)
-
-    def advance(self, items: int) -> None:
-        """Say that rank 0 has done ``items`` more, alone."""
-        self._done += items
-        self._show(self._done)
+        results: list[Any] = self.together(0, lambda _: work() if self.is_main else None)
+        found: Result = results[0]
+        return found
 
     def expect(self, items: int) -> None:
         """Say that ``items`` more will come than was expected."""
@@ -200,14 +229,3 @@ class Gang:
             seconds = time.monotonic() - self._begun
             changes["eta_seconds"] = int((self.total - step) * seconds / self._computed)
         self.reporter.update(**changes)
-
-
-def _outcome_of(future: Future[Result] | None) -> Result:
-    """What rank 0 has in ``future``, on every process."""
-    error = future.exception() if future is not None else None
-    failure = agree(None if error is None else str(error))
-    if error is not None:
-        raise error
-    if failure is not None:
-        raise CommunicationError(f"rank 0 failed: {failure}")
-    return agree(future.result() if future is not None else None)  # type: ignore[return-value]

@@ -19,23 +19,11 @@ from ..data.rows import Messages
 from ..models import remote_code
 from ..models.tokenizer import load_tokenizer
 from .engines.stops import stop_tokens
+from .findings import Likelihood
 from .responses import Response as Response
 
 _MOST_LOGITS: Final = 2**28
 """Logits of one forward pass: half a gigabyte in 16 bits."""
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """How likely a model finds a response.
-
-    Attributes:
-        log_probability: sum over its tokens, in nats.
-        tokens: how many those are, with the one that ends it.
-    """
-
-    log_probability: float
-    tokens: int
 
 
 @dataclass(frozen=True)
