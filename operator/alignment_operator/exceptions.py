@@ -6,6 +6,7 @@
     ├── SettingsError            the administrator must change something; the process ends
     ├── LeadershipLostError      another replica may write now; the process ends
     ├── ProgressError            an answer of a gang's rank 0 that cannot be used
+    ├── ReportError              a job's report that cannot be fetched or read
     └── ClusterError             the API server did not do what was asked
         ├── NotFoundError        the object is not there
         ├── RejectedError        it refuses for good: someone must change something; shown in the job's status
@@ -30,6 +31,10 @@ class LeadershipLostError(OperatorError):
 
 class ProgressError(OperatorError):
     """What rank 0 answered is not a valid progress of its gang."""
+
+
+class ReportError(OperatorError):
+    """A job's report is not there, too large, or no report."""
 
 
 class ClusterError(OperatorError):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,6 +34,9 @@ from .metrics.server import http_server
 from .metrics.work import WorkMetrics
 from .progress.poller import Poller
 from .progress.table import ProgressTable
+from .reports.collector import ReportCollector
+from .reports.keeper import ReportKeeper
+from .reports.pages import report_routes
 from .settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -76,7 +80,7 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
     lease_client = Client(configuration, metrics.request_ended, identity=_identity(settings), longest_hold=1.0)
     leadership = _leadership(settings, lease_client)
     client = Client(configuration, metrics.request_ended, lambda: leadership.leading, _identity(settings))
-    store, queue = Store(), WorkQueue[Key]()
+    queue = WorkQueue[Key]()
     metrics.watch_queue(lambda: len(queue))
     metrics.watch_leading(lambda: leadership.leading)
 
@@ -84,12 +88,17 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
         if leadership.leading:  # all jobs are looked at when that begins
             queue.add(key)
 
+    store = Store(enqueue)
     relister = Relister(Lister(client), store, settings.namespaces, enqueue, metrics, settings.relist_seconds)
+
+    applier = Applier(client, store)
+    keeper = ReportKeeper(client, applier) if settings.planning.reports else None
+    collector = ReportCollector(keeper.keep, time.monotonic) if keeper is not None else None
 
     async def lead() -> None:
         progress = ProgressTable()
         adapters = ClusterAdapters(
-            Applier(client, store), StatusWriter(client, store), EventWriter(client), References(client), Queues(client)
+            applier, StatusWriter(client, store), EventWriter(client), References(client), Queues(client)
         )
         try:
             others_led = await leadership.acquire()
@@ -102,7 +111,7 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
                 registry.register(JobsCollector(store, progress))
                 reconciler = Reconciler(store, progress, adapters, settings.planning, metrics, _now)
                 group.create_task(run_workers(queue, reconciler, metrics))
-                group.create_task(Poller(store, progress, enqueue, metrics, _now).run())
+                group.create_task(Poller(store, progress, enqueue, metrics, _now, reports=collector).run())
         finally:
             await leadership.release()
 
@@ -110,8 +119,9 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event) -> None:
         return None if store.complete else "the first listing is not complete"
 
     try:
-        async with http_server(settings.http_port, registry, relister.problem, ready) as port:
-            log.info("serving /metrics, /healthz and /readyz on port %d", port)
+        reports = report_routes(store, keeper.read) if keeper is not None else ()
+        async with http_server(settings.http_port, registry, relister.problem, ready, reports) as port:
+            log.info("serving /metrics, /healthz, /readyz%s on port %d", " and /reports" if reports else "", port)
             # Nothing is decided before all is known: a Job not yet listed would be taken for one that does not exist.
             await relister.first_listing()
             async with asyncio.TaskGroup() as group:

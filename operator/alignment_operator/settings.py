@@ -63,7 +63,7 @@ def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
     Args:
         environment: TRAINER_IMAGE (required), IMAGE_PULL_POLICY, STATUS_INTERVAL_SECONDS, WATCH_NAMESPACES
             (separated by commas), RELIST_SECONDS, HTTP_PORT, LOG_LEVEL, LOG_FORMAT; LEADER_ELECTION, LEASE_NAME,
-            POD_NAME, POD_NAMESPACE; ALLOWANCES and GANG_TRAFFIC (both JSON).
+            POD_NAME, POD_NAMESPACE; REPORTS; ALLOWANCES and GANG_TRAFFIC (both JSON).
 
     Raises:
         SettingsError: names the variable, its value and what it may be.
@@ -84,6 +84,7 @@ def settings_from(environment: Mapping[str, str]) -> OperatorSettings:
             image_pull_policy=_choice(environment, "IMAGE_PULL_POLICY", "IfNotPresent", PULL_POLICIES),
             status_interval_seconds=_number(environment, "STATUS_INTERVAL_SECONDS", "15", 0, 3600),
             allowances=_model(environment, "ALLOWANCES", Allowances),
+            reports=_choice(environment, "REPORTS", "on", SWITCH) == "on",
             gang_traffic=_model(environment, "GANG_TRAFFIC", GangTraffic) if environment.get("GANG_TRAFFIC") else None,
         ),
         namespaces=namespaces,

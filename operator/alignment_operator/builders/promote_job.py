@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alignment_api.contract import JobReference
+from alignment_api.contract import IMAGE_VARIABLE, JobReference
 from alignment_api.v1alpha1 import AlignmentJobSpec, uses
 
 from ..planning.observed import Settings
@@ -23,6 +23,9 @@ def build_promote_job(job: JobReference, spec: AlignmentJobSpec, attempt: int, s
         labels=promote_labels(job, attempt),
         arguments=["promote", "--attempt", str(attempt)],
         secrets=uses.promotion_secrets(spec.promotion) if spec.promotion is not None else (),
-        environment=report_environment(settings),
+        environment=[
+            {"name": IMAGE_VARIABLE, "value": spec.runtime.image or settings.trainer_image},
+            *report_environment(settings),
+        ],
         container={"ports": [HTTP_PORT]},
     )

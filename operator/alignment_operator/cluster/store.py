@@ -8,12 +8,13 @@ resourceVersions of one kind is part of the API (KEP-5504); before, it was so wi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from alignment_api import labels
 
 from ..planning.observed import Manifest
+from .awaited import Awaited
 from .resources import ALIGNMENT_JOB, JOB, POD, Resource
 
 
@@ -145,7 +146,14 @@ class Store:
             not being here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[Key], None] = lambda _: None) -> None:
+        """Make an empty store.
+
+        Args:
+            wake: told of AlignmentJobs that wait for another one of which there are news, whoever brought them.
+        """
+        self._wake = wake
+        self._awaited = Awaited()
         self.alignment_jobs = View()
         self.jobs = View()
         self.pods = View()
@@ -195,8 +203,12 @@ class Store:
 
     def _concerned(self, resource: Resource, manifest: Manifest) -> Key | None:
         if resource is ALIGNMENT_JOB:
-            self._keys[uid_of(manifest)] = key_of(manifest)
-            return key_of(manifest)
+            key = key_of(manifest)
+            self._keys[uid_of(manifest)] = key
+            self._awaited.learn(*key, self.alignment_jobs.get(key))
+            for waiting in self._awaited.waiting_for(*key):
+                self._wake(Key(key.namespace, waiting))
+            return key
         owner = owner_of(manifest)
         return None if owner is None else self.key_of_uid(owner)
 

@@ -16,9 +16,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from alignment_api.conditions import Reason
-from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobSpec, AlignmentJobStatus, StagePhase
+from alignment_api.v1alpha1 import TERMINAL_JOB_PHASES, AlignmentJobSpec, AlignmentJobStatus, StagePhase, uses
 
 from ..cluster.applier import Applier
+from ..cluster.awaited import jobs_named_in
 from ..cluster.events import EventWriter
 from ..cluster.queues import Queues
 from ..cluster.references import Missing, References
@@ -117,6 +118,7 @@ class Reconciler:
     async def _observe(self, manifest: Manifest) -> Observed:
         uid, namespace = uid_of(manifest), manifest["metadata"]["namespace"]
         jobs = self._store.jobs.owned_by(uid, namespace)
+        others = {name: self._store.alignment_jobs.get(Key(namespace, name)) for name in jobs_named_in(manifest)}
         return Observed(
             jobs=jobs,
             pods=self._store.pods.owned_by(uid, namespace),
@@ -124,6 +126,7 @@ class Reconciler:
             missing=() if jobs or _is_past_prepare(manifest) else await self._missing(manifest),
             progress=self._progress.of(uid),
             asking_since=self._asking_since,
+            other_jobs={name: other for name, other in others.items() if other is not None},
             queue_messages=await self._cluster.queues.messages(namespace, jobs),
         )
 
@@ -132,6 +135,9 @@ class Reconciler:
             spec = AlignmentJobSpec.model_validate(manifest["spec"])
         except ValidationError:
             return ()  # the plan refuses the job
+        found = {model["field"] for model in (manifest.get("status") or {}).get("models") or ()}
+        if any(use.field not in found for use in uses.job_models(spec)):
+            return ()  # it waits for other jobs first
         return await self._cluster.references.missing(manifest["metadata"]["namespace"], spec)
 
     async def _change_objects(self, key: Key, steps: Plan) -> None:

@@ -1,8 +1,8 @@
-"""The HTTP server of /metrics, /healthz and /readyz."""
+"""The HTTP server of /metrics, /healthz and /readyz, and of what else there is to read."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -14,7 +14,9 @@ Check = Callable[[], str | None]
 
 
 @asynccontextmanager
-async def http_server(port: int, registry: CollectorRegistry, alive: Check, ready: Check) -> AsyncIterator[int]:
+async def http_server(
+    port: int, registry: CollectorRegistry, alive: Check, ready: Check, routes: Iterable[web.RouteDef] = ()
+) -> AsyncIterator[int]:
     """Serve while the context lasts; gives the port (of use when ``port`` is 0, for a free one).
 
     Args:
@@ -22,6 +24,7 @@ async def http_server(port: int, registry: CollectorRegistry, alive: Check, read
         registry: the metrics.
         alive: whether the process is of any use; if not for long, Kubernetes restarts it.
         ready: whether it knows the cluster and works on jobs.
+        routes: what is served besides.
     """
 
     async def metrics(_: web.Request) -> web.Response:
@@ -31,6 +34,7 @@ async def http_server(port: int, registry: CollectorRegistry, alive: Check, read
     application.router.add_get("/metrics", metrics)
     application.router.add_get("/healthz", _answer(alive))
     application.router.add_get("/readyz", _answer(ready))
+    application.router.add_routes(routes)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -1,4 +1,4 @@
-"""Finds the running gangs among the Pods; pure."""
+"""Finds what runs and can be asked among the Pods: gangs and promotions; pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from .table import GangKey
 
 @dataclass(frozen=True)
 class RunningGang:
-    """A gang that can be asked.
+    """A gang, or a promotion, that can be asked.
 
     Attributes:
         gang: who it is.
-        url: where its rank 0 answers.
+        base_url: where its rank 0 answers.
     """
 
     gang: GangKey
-    url: str
+    base_url: str
+
+    @property
+    def url(self) -> str:
+        """Where it says how far it is."""
+        return f"{self.base_url}/progress"
 
 
 def running_gangs(pods: Iterable[Manifest]) -> tuple[RunningGang, ...]:
@@ -37,19 +42,21 @@ def running_gangs(pods: Iterable[Manifest]) -> tuple[RunningGang, ...]:
 def _gang_of(pod: Manifest) -> RunningGang | None:
     marks = pod["metadata"].get("labels") or {}
     status = pod.get("status") or {}
-    if marks.get(labels.ROLE) != labels.ROLE_TRAIN or marks.get(labels.COMPLETION_INDEX) != "0":
+    promotes = marks.get(labels.ROLE) == labels.ROLE_PROMOTE
+    if not promotes and (marks.get(labels.ROLE) != labels.ROLE_TRAIN or marks.get(labels.COMPLETION_INDEX) != "0"):
         return None
     if status.get("phase") != "Running" or not status.get("podIP"):
         return None
     try:
-        gang = GangKey(marks[labels.JOB_UID], marks[labels.STAGE], int(marks[labels.ATTEMPT]))
+        stage = labels.ROLE_PROMOTE if promotes else marks[labels.STAGE]
+        gang = GangKey(marks[labels.JOB_UID], stage, int(marks[labels.ATTEMPT]))
         address = ip_address(status["podIP"])
     except (KeyError, ValueError):
         return None  # somebody else's Pod that borrows our labels
     if not _may_be_a_pods(address):
         return None
     host = f"[{address}]" if address.version == 6 else str(address)
-    return RunningGang(gang, f"http://{host}:{PROGRESS_PORT}/progress")
+    return RunningGang(gang, f"http://{host}:{PROGRESS_PORT}")
 
 
 def _may_be_a_pods(address: IPv4Address | IPv6Address) -> bool:

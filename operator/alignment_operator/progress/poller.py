@@ -1,4 +1,7 @@
-"""Asks rank 0 of every running gang for its progress, every few seconds. Anything may come back, or nothing."""
+"""Asks rank 0 of every running gang, and promotions, how far they are, every few seconds. Anything may come back.
+
+What they say of the job's report is passed on to those that fetch it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from typing import Any, Final
 
 import aiohttp
 
+from alignment_api.contract import JobReference, Progress
+
 from ..cluster.store import Key, Store
 from ..exceptions import ProgressError
 from ..metrics.work import WorkMetrics
+from ..reports.collector import ReportCollector
 from .gangs import RunningGang, running_gangs
 from .parse import MAX_BYTES, by_our_clock, parse_progress
 from .schedule import Lane, Schedule
@@ -53,12 +59,14 @@ class Poller:
         metrics: WorkMetrics,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        reports: ReportCollector | None = None,
     ) -> None:
         self._store = store
         self._table = table
         self._enqueue = enqueue
         self._metrics = metrics
         self._clock = clock
+        self._reports = reports
         self._monotonic = monotonic
         self._schedule = Schedule()
         self._places = {lane: asyncio.Semaphore(count) for lane, count in PLACES.items()}
@@ -77,6 +85,8 @@ class Poller:
         gangs = running_gangs(self._store.owned_pods())
         running = {gang.gang for gang in gangs}
         self._table.keep(running)
+        if self._reports is not None:
+            self._reports.remember_only(set(gangs))
         self._silent = {gang: why for gang, why in self._silent.items() if gang in running}
         return [self._ask(session, gang) for gang in self._schedule.begin(gangs, self._monotonic())]
 
@@ -97,6 +107,15 @@ class Poller:
         key = self._store.key_of_uid(gang.job_uid)
         if self._table.put(gang, progress, by_our_clock(progress, sent, now), now) and key is not None:
             self._enqueue(key)
+        if key is not None:
+            await self._collect_report(session, running, progress, key)
+
+    async def _collect_report(
+        self, session: aiohttp.ClientSession, running: RunningGang, progress: Progress, key: Key
+    ) -> None:
+        if self._reports is not None and progress.report is not None:
+            job = JobReference(namespace=key.namespace, name=key.name, uid=running.gang.job_uid)
+            await self._reports.collect(session, running, running.base_url, progress.report, job)
 
     def _failed(self, gang: GangKey, why: str) -> None:
         """Log a gang that cannot be asked once for each cause: it is usual while a gang starts or ends."""
