@@ -53,7 +53,8 @@ MODULES = {
         ),
         Module("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), {}),
         Module("kueue", ("sigs.k8s.io/kueue/cmd/kueue",), {}),
-        Module("s3", ("github.com/versity/versitygw/cmd/versitygw",), {}),  # the store that datasets are read from
+        Module("registry", ("github.com/distribution/distribution/v3/cmd/registry",), {}),  # where models go
+        Module("s3", ("github.com/versity/versitygw/cmd/versitygw",), {}),  # where data is and models go
     )
 }
 

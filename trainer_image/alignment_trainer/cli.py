@@ -1,4 +1,4 @@
-"""The container's command line: ``prepare`` or ``train``; see `alignment_api.contract.pod`."""
+"""The container's command line: ``prepare``, ``train`` or ``promote``; see `alignment_api.contract.pod`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .launch.termination import run_to_summary, write_summary
 
 PREPARE = "prepare"
 TRAIN = "train"
+PROMOTE = "promote"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +48,11 @@ def _run(options: argparse.Namespace, environment: Environment) -> Summary:
 
         with storage.explained(environment.workspace):
             return prepare.main(config, JobLayout(workspace=environment.workspace, job=config.job))
+    if options.command == PROMOTE:
+        from .promotion.run import promote
+
+        with storage.explained(environment.workspace):
+            return promote(config, JobLayout(workspace=environment.workspace, job=config.job), options.attempt)
     from .launch.supervisor import supervise
 
     attempt = Attempt.of(options)
@@ -60,4 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser(TRAIN, help="run this Pod's share of a stage")
     Attempt.add_arguments(train)
     train.add_argument("--rendezvous-host", help="host name of rank 0's Pod; only for gangs of several Pods")
+    promote = commands.add_parser(PROMOTE, help="put the chosen candidate where it is served from")
+    promote.add_argument("--attempt", type=int, required=True, help="number of the attempt, from 1")
     return parser

@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from alignment_api.contract import Problem
 from alignment_api.exit_codes import ExitCode
@@ -108,3 +108,26 @@ class Preempted(TrainerError):
     """The gang was told to stop and wrote a checkpoint first."""
 
     exit_code = ExitCode.PREEMPTED
+
+
+_PRECEDENCE: Final[list[type[TrainerError]]] = [
+    ConfigurationError,
+    DataError,
+    FunctionError,
+    StorageError,
+    UnavailableError,
+]
+
+
+def combined(errors: Sequence[TrainerError]) -> TrainerError:
+    """One error with the problems of all.
+
+    What the user must change comes before what a retry may cure: an unreachable hub decides the class only when
+    nothing else is wrong.
+    """
+    first = min(errors, key=lambda error: _PRECEDENCE.index(type(error)))
+    problems = list(dict.fromkeys((p.field, p.message) for error in errors for p in error.problems))
+    if len(errors) == 1:
+        return first
+    count = f"{len(problems)} problems were found" if len(problems) > 1 else first.message
+    return type(first)(count, [Problem(field=field, message=message) for field, message in problems])

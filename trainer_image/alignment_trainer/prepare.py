@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from . import base_models, rewards
 from .base_models import BaseModel
 from .data import store
 from .data.stage import prepare_stage
-from .exceptions import ConfigurationError, DataError, FunctionError, StorageError, TrainerError, UnavailableError
+from .exceptions import ConfigurationError, DataError, StorageError, TrainerError, combined
 from .methods import kto, prompts
 from .models import chat_template, compatibility, reward_model
 from .models.tokenizer import load_tokenizer
@@ -232,20 +231,3 @@ class _Preparation:
             if stage.evaluate is None and root is not None and root.trust_remote_code:
                 folders.append(self._layout.stage(stage.name).model)
         return [self._layout.relative(folder) for folder in folders]
-
-
-def combined(errors: Sequence[TrainerError]) -> TrainerError:
-    """One error with the problems of all.
-
-    What the user must change comes before what a retry may cure: an unreachable hub decides the class only when
-    nothing else is wrong.
-    """
-    first = min(errors, key=lambda error: _PRECEDENCE.index(type(error)))
-    problems = list(dict.fromkeys((p.field, p.message) for error in errors for p in error.problems))
-    if len(errors) == 1:
-        return first
-    count = f"{len(problems)} problems were found" if len(problems) > 1 else first.message
-    return type(first)(count, [Problem(field=field, message=message) for field, message in problems])
-
-
-_PRECEDENCE: list[type[TrainerError]] = [ConfigurationError, DataError, FunctionError, StorageError, UnavailableError]

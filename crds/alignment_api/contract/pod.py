@@ -40,6 +40,9 @@ SECRET_VARIABLE_PREFIX: Final = "ALIGNMENT_SECRET_"  # noqa: S105 - not a passwo
 POD_NAME_VARIABLE: Final = "ALIGNMENT_POD_NAME"
 NODE_NAME_VARIABLE: Final = "ALIGNMENT_NODE_NAME"
 
+IMAGE_VARIABLE: Final = "ALIGNMENT_TRAINER_IMAGE"
+"""Reference of the image that a promotion runs in, for the lineage; the gangs' is the same."""
+
 REPORT_WAIT_VARIABLE: Final = "ALIGNMENT_REPORT_WAIT_SECONDS"
 """How long a Pod with a new report waits for the operator to fetch it. Unset: it does not."""
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,10 +102,14 @@ def publish(building: Path, target: Path, marker: ModelMarker) -> ModelMarker:
 
 def weights_digest(folder: Path) -> str:
     """``sha256:...`` over the weight files at the root of ``folder``: their names and their own digests, in order."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob(_WEIGHTS)):
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
+    return digest_of_weights({path.name: sha256_of(path) for path in folder.glob(_WEIGHTS)})
+
+
+def digest_of_weights(files: Mapping[str, str]) -> str:
+    """The same, of the hexadecimal SHA-256 of every file; those that hold no weights are passed over."""
+    names = sorted(name for name in files if "/" not in name and fnmatchcase(name, _WEIGHTS))
+    lines = "".join(f"{name} {files[name]}\n" for name in names)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def _save_merged(base: str, adapter: Path, target: Path, method: Method, tokenizer: Any) -> None:

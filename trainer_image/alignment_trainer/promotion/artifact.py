@@ -110,6 +110,17 @@ class Artifact:
         """The file of that name."""
         return next((file for file in self.files if file.name == name), None)
 
+    def text(self, name: str) -> str:
+        """The content of a small file.
+
+        Raises:
+            KeyError: there is no such file.
+        """
+        file = self.file(name)
+        if file is None:
+            raise KeyError(name)
+        return b"".join(file.blocks()).decode()
+
 
 def digest_of_files(files: Mapping[str, str]) -> str:
     """One digest for many files: in-toto's ``dirHash``, which is what ``sha256sum`` says of its own sorted output.

@@ -72,8 +72,7 @@ def _manifest(artifact: Artifact, config: bytes) -> dict[str, Any]:
 
 def _config(artifact: Artifact) -> dict[str, Any]:
     """The model's description; its schema is closed, so what is not known is left out."""
-    own = artifact.file(CONFIG)
-    facts = json.loads(b"".join(own.blocks())) if own is not None else {}
+    facts = json.loads(artifact.text(CONFIG)) if artifact.file(CONFIG) is not None else {}  # an adapter has none
     lineage = artifact.file(LINEAGE)
     descriptor = {
         "createdAt": artifact.created.isoformat(),
