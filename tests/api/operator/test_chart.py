@@ -13,7 +13,7 @@ import yaml
 
 from alignment_api.contract import JobReference
 from alignment_api.v1alpha1 import AlignmentJobSpec
-from alignment_operator.builders.metadata import gang_labels
+from alignment_operator.builders.metadata import gang_labels, promote_labels
 from alignment_operator.builders.network_policy import build_network_policy
 from alignment_operator.planning.allowances import Allowances, AllowedHostPath
 from alignment_operator.settings import OperatorSettings, settings_from
@@ -79,6 +79,7 @@ def test_lint(helm: Helm) -> None:
         ("allowances.hostNetworks=true", "hostNetworks"),
         ("allowances.hostPaths[0].path=mnt", "/allowances/hostPaths/0/path"),
         ("networkPolicy.egress.apiServer.ports={0}", "/networkPolicy/egress/apiServer/ports/0"),
+        ("reports.enable=true", "enable"),
         ("serviceAccount.create=false", "serviceAccount.name is required"),
     ],
 )
@@ -153,6 +154,11 @@ def test_allowances_reach_the_operator(helm: Helm) -> None:
     )
 
 
+def test_reports_are_served_unless_turned_off(helm: Helm) -> None:
+    assert settings_of(rendered(helm)).planning.reports
+    assert not settings_of(rendered(helm, "--set", "reports.enabled=false")).planning.reports
+
+
 def test_network_policies(helm: Helm) -> None:
     """The operator is reached at its port, reaches what it needs, and gangs let it in."""
     switches = [f"networkPolicy.{part}enabled=true" for part in ("", "egress.", "gangs.")]
@@ -168,6 +174,9 @@ def test_network_policies(helm: Helm) -> None:
     spec = AlignmentJobSpec.model_validate(alignment_job("job")["spec"])
     policies = [own, build_network_policy(job, spec, traffic)]
     assert allows(policies, operator, gang, 8080)
+    promotion = Endpoint("10.1.0.4", "team", promote_labels(job, 1))
+    assert allows(policies, operator, promotion, 8080)
+    assert allows(policies, promotion, outside, 443), "it writes to anywhere"
     assert not allows(policies, operator, gang, 29500)
     assert not allows(policies, operator, neighbour, 8080)
     assert not allows(policies, neighbour, gang, 8080)
