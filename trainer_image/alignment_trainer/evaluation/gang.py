@@ -140,54 +140,42 @@ class Gang:
         spent.seconds += sum(batch.seconds for batch in done.values())
         return results
 
-    def together(self, items: int, work: Callable[[Callable[[int], None]], Result]) -> list[Result]:
-        """What ``work`` returns on each process, on every process; every process must call this.
+    def alone(self, work: Callable[[Callable[[int], None]], Result], items: int = 0) -> Result:
+        """What ``work`` returns on rank 0, on every process; every process must call this.
 
-        For work that takes the processes different times, and long: they meet every few seconds, so that no collective
-        times out. It runs in a thread of its own.
+        The others wait however long it takes: they meet every few seconds, so that no collective times out.
 
         Args:
-            items: that all processes together go over.
-            work: this process's work; it is given a function to tell how many items it has done.
-
-        Raises:
-            CommunicationError: another process failed; that one raises its error.
-        """
-        mine = 0
-
-        def advance(done: int) -> None:
-            nonlocal mine
-            mine = done
-
-        pool = ThreadPoolExecutor(max_workers=1)
-        try:
-            future = pool.submit(work, advance)
-            while True:
-                over = bool(wait([future], _PATIENCE).done)
-                error = future.exception() if over else None
-                states = gather_object([(over, None if error is None else str(error), mine)])
-                if error is not None:
-                    raise error
-                failures = [failure for _, failure, _ in states if failure is not None]
-                if failures:
-                    raise CommunicationError(f"another process failed: {failures[0]}")
-                self._show(self._done + min(sum(done for _, _, done in states), items))
-                if all(over for over, _, _ in states):
-                    break
-        finally:
-            pool.shutdown(wait=False)
-        self._done += items
-        self._show(self._done)
-        return list(gather_object([future.result()]))
-
-    def alone(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns on rank 0, on every process; every process must call this.
+            work: runs in a thread of its own; it is given a function to tell how many more items it has done.
+            items: how many it goes over.
 
         Raises:
             CommunicationError: on the other processes, if ``work`` failed; rank 0 raises its error.
         """
-        results: list[Any] = self.together(0, lambda _: work() if self.is_main else None)
-        found: Result = results[0]
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+
+        pool = ThreadPoolExecutor(max_workers=1)
+        future = pool.submit(work, advance) if self.is_main else None
+        pool.shutdown(wait=False)
+        over, error, failure = False, None, None
+        while not over:
+            if future is not None:
+                over = bool(wait([future], _PATIENCE).done)
+                error = future.exception() if over else None
+            over, failure, done_there = agree((over, None if error is None else str(error), done))
+            self._show(self._done + min(done_there, items))
+        if error is not None:
+            raise error
+        if failure is not None:
+            raise CommunicationError(f"rank 0 failed: {failure}")
+        self._done += items
+        self._show(self._done)
+        result: Any = agree(future.result() if future is not None else None)
+        found: Result = result
         return found
 
     def expect(self, items: int) -> None:

@@ -19,7 +19,7 @@ from ..data.rows import Messages
 from ..models import remote_code
 from ..models.tokenizer import load_tokenizer
 from .engines.stops import stop_tokens
-from .findings import Likelihood
+from .responses import Likelihood
 from .responses import Response as Response
 
 _MOST_LOGITS: Final = 2**28

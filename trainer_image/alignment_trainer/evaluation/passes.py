@@ -17,11 +17,10 @@ from ..data.rows import Message, Messages, Pair, Role, message
 from .contestants import Contestant
 from .engines import Engine
 from .engines.transformers_engine import TransformersEngine
-from .findings import Likelihood
 from .gang import Gang, Kept
 from .language_model import LanguageModel
 from .loaded import OnDemand, on_demand
-from .responses import Response, unpacked
+from .responses import Likelihood, Response, unpacked
 
 Model = OnDemand[LanguageModel]
 

@@ -69,19 +69,11 @@ def records(findings: Findings, outcomes: Mapping[str, Mapping[str, Outcomes]]) 
                 judge: {
                     "scores": {name: values[index] for name, values in findings.scores.get(judge, {}).items()},
                     "outcomes": {name: own[index] for name, own in by_candidate.items()},
-                    "reasons": {
-                        name: _reason(findings, judge, name, index) for name in findings.verdicts.get(judge, {})
-                    },
+                    "reasons": {name: own[index].reason for name, own in findings.verdicts.get(judge, {}).items()},
                 }
                 for judge, by_candidate in outcomes.items()
             },
         }
-
-
-def _reason(findings: Findings, judge: str, name: str, index: int) -> str | None:
-    verdict = findings.verdicts[judge][name][index]
-    said = [f"candidate as {place}, better {one.choice}: {one.reason}" for place, one in verdict.rulings.items()]
-    return "\n\n".join([*said, *filter(None, [verdict.problem])]) or None
 
 
 def _schema(findings: Findings, outcomes: Mapping[str, Mapping[str, Outcomes]]) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""What a model answered. Imports none of the training stack."""
+"""What a model answered, and how likely a model finds it. Imports none of the training stack."""
 
 from __future__ import annotations
 
@@ -48,6 +48,19 @@ class Response:
     def from_record(cls, record: dict[str, Any]) -> Self:
         """The response that `to_record` described."""
         return cls(**record)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a model finds a response.
+
+    Attributes:
+        log_probability: sum over its tokens, in nats.
+        tokens: how many those are, with the one that ends it.
+    """
+
+    log_probability: float
+    tokens: int
 
 
 def packed(ids: Sequence[int]) -> str:

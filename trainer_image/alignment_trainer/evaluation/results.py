@@ -99,10 +99,17 @@ class JudgeResult(ApiModel):
 
     name: str
     kind: str = Field(description="`rewardModel`, `llm` or `heuristic`.")
-    calls: int | None = Field(default=None, description="Requests sent, by language models alone.")
-    tokens: int | None = Field(default=None, description="Tokens of requests and answers, as the endpoint counts.")
-    cached: int | None = Field(default=None, description="Verdicts that were there already.")
-    problems: list[str] = Field(default_factory=list)
+    calls: int | None = Field(default=None, description="Of language models alone: requests sent.")
+    tokens_in: int | None = Field(default=None, description="Tokens of the requests, as the endpoint counts.")
+    tokens_out: int | None = Field(default=None, description="Tokens of the answers.")
+    reused: int | None = Field(default=None, description="Answers that were known already.")
+    inconsistent: float | None = Field(
+        default=None, description="Share of comparisons judged otherwise once the responses were exchanged."
+    )
+    first_place: float | None = Field(
+        default=None, description="Share of the first response among those preferred; 0.5 of a judge without bias."
+    )
+    problems: list[str] = Field(default_factory=list, description="Why there are comparisons without a verdict.")
 
 
 class Cost(ApiModel):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alignment_api.v1alpha1 import Judge, Tokenizer
 from alignment_api.v1alpha1.evaluation import Classifier as ClassifierMeasure
+from alignment_api.v1alpha1.evaluation import HeuristicJudge
 
 from ..data.rows import Messages, Role, message
 from ..models.classifier import Classifier
@@ -68,12 +69,9 @@ def reward_scores(
         }
 
 
-def heuristic_scores(judge: Judge, responses: Responses) -> dict[str, list[float]]:
+def heuristic_scores(judge: HeuristicJudge, responses: Responses) -> dict[str, list[float]]:
     """A heuristic judge's score of every response, by the model that answered."""
-    if judge.heuristic is None:
-        raise ValueError(f"judge {judge.name} is no heuristic")
-    limit = judge.heuristic.repetition_limit
-    return {name: [heuristic.score(answer, limit) for answer in answers] for name, answers in responses.items()}
+    return {name: [heuristic.score(answer, judge) for answer in answers] for name, answers in responses.items()}
 
 
 def classified(
@@ -84,15 +82,11 @@ def classified(
     Raises:
         ConfigurationError: it has no such label, or its probabilities are not finite.
     """
-    settings = {"model": identity_of(folder), "label": measure.label}
+    identity = identity_of(folder)
     with on_demand(lambda: Classifier(str(folder), measure.label, gang.device, field)) as model:
         return {
-            name: gang.share(
-                [answer.text for answer in answers],
-                batch_size,
-                lambda _, texts: classifier_measure.score(model(), texts),
-                kept=Kept(f"classified-{measure.name}-{name}", settings),
-                size=len,
+            name: classifier_measure.measure(
+                name, model, identity, measure, [answer.text for answer in answers], batch_size, gang
             )
             for name, answers in responses.items()
         }
