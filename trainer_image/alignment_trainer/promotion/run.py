@@ -46,7 +46,7 @@ def promote(config: RunConfig, layout: JobLayout, attempt: int) -> Summary:
     _log.info("promoting candidate %s of stage %s", choice.candidate.name, choice.stage.name)
     artifact = build(config, layout, choice)
     write_atomically(layout.lineage, artifact.text(LINEAGE), durable=True)
-    locations = _put_everywhere(artifact, choice, layout, f"{config.job.uid[:8]}-{attempt}")
+    locations = _put_everywhere(artifact, choice, layout, attempt)
     result = PromotionResult(
         candidate=choice.candidate.name,
         model=choice.status(artifact.model_digest),
@@ -120,13 +120,13 @@ def _for_base(file: ArtifactFile, known: JobRecord, choice: Choice) -> ArtifactF
     return ArtifactFile.holding(file.name, json.dumps(content, indent=2, sort_keys=True).encode())
 
 
-def _put_everywhere(artifact: Artifact, choice: Choice, layout: JobLayout, owner: str) -> list[str]:
+def _put_everywhere(artifact: Artifact, choice: Choice, layout: JobLayout, attempt: int) -> list[str]:
     """Try all places, so that all that is wrong is told at once."""
     locations: list[str] = []
     errors: list[TrainerError] = []
     for index, place in enumerate(choice.promotion.to):
         try:
-            locations.append(destinations.put(artifact, place, f"spec.promotion.to[{index}]", layout, owner))
+            locations.append(destinations.put(artifact, place, f"spec.promotion.to[{index}]", layout, attempt))
             _log.info("promoted to %s", locations[-1])
         except TrainerError as error:
             errors.append(error)

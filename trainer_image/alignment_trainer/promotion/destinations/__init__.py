@@ -13,7 +13,7 @@ from ..artifact import Artifact
 from . import hub, oci, s3, volume
 
 
-def put(artifact: Artifact, place: Destination, field: str, layout: JobLayout, owner: str) -> str:
+def put(artifact: Artifact, place: Destination, field: str, layout: JobLayout, attempt: int) -> str:
     """Put a model in one place and see that it is there.
 
     Args:
@@ -21,7 +21,7 @@ def put(artifact: Artifact, place: Destination, field: str, layout: JobLayout, o
         place: where to.
         field: path of ``place`` in the manifest.
         layout: folders of the job.
-        owner: tells this attempt from all others of all jobs, in names of what it has not finished.
+        attempt: number of the attempt at the promotion.
 
     Returns:
         Where it is: a path in the workspace or an address, with what pins this very model.
@@ -32,7 +32,7 @@ def put(artifact: Artifact, place: Destination, field: str, layout: JobLayout, o
         StorageError: the workspace cannot be written, or a model that was written reads differently.
     """
     if place.volume is not None:
-        return volume.put(artifact, place.volume, f"{field}.volume", layout, owner)
+        return volume.put(artifact, place.volume, f"{field}.volume", layout, attempt)
     if place.s3 is not None:
         return s3.put(artifact, place.s3, f"{field}.s3")
     if place.hugging_face is not None:

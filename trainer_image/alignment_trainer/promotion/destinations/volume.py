@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from glob import escape
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +45,7 @@ class VersionMarker(ModelMarker):
     replaces: str | None = Field(default=None, description="Name of the version that readers found before.")
 
 
-def put(artifact: Artifact, place: VolumeDestination, field: str, layout: JobLayout, owner: str) -> str:
+def put(artifact: Artifact, place: VolumeDestination, field: str, layout: JobLayout, attempt: int) -> str:
     """Make ``artifact`` what readers find at ``place``; the path, relative to the workspace.
 
     Raises:
@@ -54,6 +55,8 @@ def put(artifact: Artifact, place: VolumeDestination, field: str, layout: JobLay
     """
     target = layout.workspace / place.path
     versions = target.with_name(f".{target.name}.versions")
+    job = layout.job.uid[:8]
+    owner = f"{job}-{attempt}"  # in the names of what is not finished, so that attempts do not meet
     previous = _current(target, versions, f"{field}.path")
     try:
         versions.mkdir(parents=True, exist_ok=True)
@@ -67,6 +70,7 @@ def put(artifact: Artifact, place: VolumeDestination, field: str, layout: JobLay
     if found is not None:
         raise StorageError(f"the model that was promoted to {place.path} reads differently: {found}")
     _remove_outdated(versions, version.name)
+    _remove_unfinished(target, versions, job)
     return place.path
 
 
@@ -164,6 +168,14 @@ def _remove_outdated(versions: Path, current: str) -> None:
     before = read_marker(versions / marker.replaces, VersionMarker)
     if before is not None and before.replaces not in (None, current):
         shutil.rmtree(versions / before.replaces, ignore_errors=True)
+
+
+def _remove_unfinished(target: Path, versions: Path, job: str) -> None:
+    """Remove what other attempts of this job, which is done now, left."""
+    for folder in versions.glob(f".*.{job}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for link in target.parent.glob(f".{escape(target.name)}.{job}-*"):
+        link.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

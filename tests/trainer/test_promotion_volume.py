@@ -1,0 +1,226 @@
+"""Promotion to a folder of the workspace: what is written, replaced, refused and kept, and by whom it is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from alignment_api.contract import JobReference
+from alignment_trainer import completion
+from alignment_trainer.exceptions import ConfigurationError, StorageError
+from alignment_trainer.models.export import ModelMarker
+from alignment_trainer.promotion.run import promote
+
+from .promotion_kills import promote_killed_at
+from .promotions import FinishedJob, save_adapter
+
+PLACE = {"volume": {"path": "models/assistant"}}
+FILES = ["README.md", "complete.json", "config.json", "lineage.json", "model.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """What a stage with an adapter exports."""
+    folder = tmp_path_factory.mktemp("exported")
+    save_adapter(tiny_model, folder)
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_model: Path, exported: Path) -> FinishedJob:
+    return FinishedJob(tmp_path, tiny_model, exported)
+
+
+def other_job(job: FinishedJob, tiny_model: Path, exported: Path, number: int) -> FinishedJob:
+    """Another job in the same workspace."""
+    reference = JobReference(namespace="team", name=f"other-{number}", uid=f"{number:08d}-1")
+    return FinishedJob(job.layout.workspace, tiny_model, exported, reference)
+
+
+def seen(folder: Path) -> dict[str, bytes]:
+    """All that a reader finds below a folder that it resolves once."""
+    real = folder.resolve()
+    return {path.relative_to(real).as_posix(): path.read_bytes() for path in real.rglob("*") if path.is_file()}
+
+
+def test_the_model_is_there_with_card_and_lineage_and_outlives_the_job(job: FinishedJob) -> None:
+    result = promote(job.config(PLACE), job.layout, 1).promotion
+    assert result is not None
+    assert result.locations == ["models/assistant"]
+    assert result.lineage == job.layout.relative(job.layout.lineage)
+    target = job.layout.workspace / "models/assistant"
+    weights = job.trained.model / "model.safetensors"
+    assert (target / "model.safetensors").samefile(weights)
+    assert not (target / "adapter").exists()
+    before = seen(target)
+    assert set(FILES) <= set(before)
+    assert before["lineage.json"] == job.layout.lineage.read_bytes()
+    marker = completion.glance_at(target, ModelMarker)
+    assert marker.digest == result.model.digest
+    assert set(marker.files) == set(before) - {"complete.json"}
+    shutil.rmtree(job.layout.root)
+    assert seen(target) == before
+
+
+def test_a_volume_without_hard_links_gets_copies(job: FinishedJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    promote(job.config(PLACE), job.layout, 1)
+    weights = job.layout.workspace / "models/assistant/model.safetensors"
+    assert not weights.samefile(job.trained.model / "model.safetensors")
+    assert weights.read_bytes() == (job.trained.model / "model.safetensors").read_bytes()
+
+
+def test_a_promotion_that_is_tried_again_changes_nothing(job: FinishedJob) -> None:
+    promote(job.config(PLACE), job.layout, 1)
+    target = job.layout.workspace / "models/assistant"
+    before, version = seen(target), target.resolve()
+    promote(job.config(PLACE), job.layout, 2)
+    assert seen(target) == before
+    assert target.resolve() == version
+
+
+def test_the_version_before_is_kept_and_the_one_before_that_removed(
+    job: FinishedJob, tiny_model: Path, exported: Path
+) -> None:
+    target = job.layout.workspace / "models/assistant"
+    versions = []
+    for number in range(4):
+        one = other_job(job, tiny_model, exported, number)
+        promote(one.config(PLACE), one.layout, 1)
+        versions.append(target.resolve())
+        assert [version.exists() for version in versions] == [number - i < 2 for i in range(number + 1)]
+    assert sorted(path.name for path in target.resolve().parent.iterdir()) == sorted(v.name for v in versions[2:])
+
+
+@pytest.mark.parametrize("kind", ["folder", "empty folder", "file", "foreign link", "dangling link"])
+def test_what_no_promotion_wrote_is_not_touched(job: FinishedJob, kind: str) -> None:
+    target = job.layout.workspace / "models/assistant"
+    target.parent.mkdir()
+    match kind:
+        case "folder":
+            target.mkdir()
+            (target / "model.safetensors").write_text("mine")
+        case "empty folder":
+            target.mkdir()
+        case "file":
+            target.write_text("mine")
+        case "foreign link":
+            (target.parent / "mine").mkdir()
+            target.symlink_to("mine")
+        case _:
+            target.symlink_to("nowhere")
+    with pytest.raises(ConfigurationError, match="was not written by a promotion: choose another path") as caught:
+        promote(job.config(PLACE), job.layout, 1)
+    assert [problem.field for problem in caught.value.problems] == ["spec.promotion.to[0].volume.path"]
+    assert not list(target.parent.glob(".assistant*"))
+
+
+def test_a_path_below_a_file_is_refused(job: FinishedJob) -> None:
+    (job.layout.workspace / "models").write_text("a file")
+    with pytest.raises(ConfigurationError, match="lies below a file") as caught:
+        promote(job.config(PLACE), job.layout, 1)
+    assert [problem.field for problem in caught.value.problems] == ["spec.promotion.to[0].volume.path"]
+
+
+def test_a_volume_without_symbolic_links_is_refused(job: FinishedJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(ConfigurationError, match="has no symbolic links"):
+        promote(job.config(PLACE), job.layout, 1)
+
+
+@pytest.mark.parametrize("damage", ["bit", "truncated", "missing"])
+def test_a_damaged_model_is_not_promoted(job: FinishedJob, damage: str) -> None:
+    path = job.trained.model / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    match damage:
+        case "bit":
+            content[-1] ^= 1
+            path.write_bytes(content)
+        case "truncated":
+            path.write_bytes(content[:-10])
+        case _:
+            path.unlink()
+    with pytest.raises(StorageError, match=r"is damaged: .*model\.safetensors"):
+        promote(job.config(PLACE), job.layout, 1)
+    assert not (job.layout.workspace / "models/assistant").exists()
+
+
+def test_a_damaged_version_is_written_anew(job: FinishedJob) -> None:
+    promote(job.config(PLACE), job.layout, 1)
+    target = job.layout.workspace / "models/assistant"
+    before = seen(target)
+    (target / "README.md").write_text("overwritten")
+    promote(job.config(PLACE), job.layout, 2)
+    assert seen(target) == before
+
+
+def test_killed_at_every_step_it_shows_old_or_new_and_the_next_attempt_finishes(
+    job: FinishedJob, tiny_model: Path, exported: Path
+) -> None:
+    first = other_job(job, tiny_model, exported, 1)
+    promote(first.config(PLACE), first.layout, 1)
+    target = job.layout.workspace / "models/assistant"
+    old, step, kills = seen(target), 0, 0
+    new: dict[str, bytes] | None = None
+    config = job.config(PLACE)
+    while True:
+        step += 1
+        killed = promote_killed_at(config, job.layout.workspace, step, attempt=step)
+        found = seen(target)
+        if killed:
+            kills += 1
+        if found != old:
+            assert set(FILES) <= set(found)
+            new = new or found
+            assert found == new
+        if not killed:
+            break
+    assert kills > 20
+    assert seen(target) == new
+    assert len(list(target.resolve().parent.iterdir())) == 2
+    assert sorted(path.name for path in target.parent.iterdir()) == [".assistant.versions", "assistant"]
+
+
+def test_readers_never_see_a_mixture(job: FinishedJob, tiny_model: Path, exported: Path) -> None:
+    """Readers resolve the link, and read card, lineage and weights of what they found while it is replaced."""
+    jobs = [job, other_job(job, tiny_model, exported, 1)]
+    wanted = []
+    target = job.layout.workspace / "models/assistant"
+    for one in jobs:
+        promote(one.config(PLACE), one.layout, 1)
+        wanted.append(seen(target))
+    over, found, errors = threading.Event(), [0, 0], list[str]()
+
+    def read() -> None:
+        while not over.is_set():
+            try:
+                content = seen(target)
+            except OSError as error:
+                errors.append(f"nothing to read: {error}")
+                return
+            if content not in wanted:
+                errors.append("a mixture")
+                return
+            found[wanted.index(content)] += 1
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(30):
+        one = jobs[number % 2]
+        promote(one.config(PLACE), one.layout, number + 2)
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert errors == []
+    assert min(found) > 10
