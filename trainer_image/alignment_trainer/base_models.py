@@ -22,7 +22,9 @@ MODEL: Final = "model"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 WEIGHTS_INDEX: Final = "model.safetensors.index.json"
-TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+TOKENIZER: Final = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
 _DOWNLOADED: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """Safetensors alone: pickled weights can run code."""
 _CODE: Final = "*.py"
@@ -50,12 +52,19 @@ def base_of(source: ModelSource | BaseModelSource) -> BaseModel | None:
 
 
 def root_of(stage: Stage, spec: AlignmentJobSpec) -> BaseModel | None:
-    """The base model from which the stage's model descends, through the stages before it."""
+    """The base model from which the stage's model descends, through the stages before it.
+
+    Of an evaluate stage it is its first candidate's: its data is measured in that model's tokens, while each model is
+    asked in its own.
+    """
     source: ModelSource | BaseModelSource | None = stage.model or spec.model
     if stage.evaluate is not None:
         _, source = next(iter(stage.evaluate.candidate_fields().values()))
-    if source is None:
-        return None
+    return root_of_source(source, spec) if source is not None else None
+
+
+def root_of_source(source: ModelSource | BaseModelSource, spec: AlignmentJobSpec) -> BaseModel | None:
+    """The base model that ``source`` names, or from which the stage descends that it names."""
     from_stage = getattr(source, "from_stage", None)
     return root_of(spec.stage(from_stage), spec) if from_stage is not None else base_of(source)
 

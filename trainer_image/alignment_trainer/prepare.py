@@ -14,7 +14,7 @@ from alignment_api.v1alpha1 import AlignmentJobSpec, BaseModelSource, DataStatus
 from alignment_api.v1alpha1.methods.sft import LossOn
 from alignment_api.v1alpha1.uses import ModelKind
 
-from . import base_models, rewards
+from . import base_models, prepare_evaluation, rewards
 from .base_models import BaseModel
 from .data import store
 from .data.stage import prepare_stage
@@ -83,8 +83,12 @@ class _Preparation:
             if status is not None:
                 data[stage.name] = status
         for stage in self._spec.stages:
+            path = paths[stage.name]
             if stage.online is not None:
-                self._try_rewards(stage, paths[stage.name], has_data=stage.name in data)
+                self._try_rewards(stage, path, has_data=stage.name in data)
+            self._errors += prepare_evaluation.errors(
+                stage, self._spec, self._folders, self._base_tokenizer, self._layout, path
+            )
         if self._errors:
             raise combined(self._errors)
         return self._prepared(data)
@@ -169,14 +173,18 @@ class _Preparation:
     def _tokenizer(self, stage: Stage) -> Any | None:
         """The stage's tokenizer; None if there is none, which has been noted as an error."""
         base = base_models.root_of(stage, self._spec)
-        if base is None or base not in self._folders:
-            return None
-        if base not in self._tokenizers:
-            self._tokenizers[base] = self._load_tokenizer(self._folders[base])
-        tokenizer = self._tokenizers[base]
+        tokenizer = self._base_tokenizer(base) if base is not None else None
         if tokenizer is not None and stage.sft is not None and stage.sft.loss_on is LossOn.ASSISTANT:
             self._require_generation_marks(stage, tokenizer)
         return tokenizer
+
+    def _base_tokenizer(self, base: BaseModel) -> Any | None:
+        """The tokenizer of a base model; None if there is none, which has been noted as an error."""
+        if base not in self._folders:
+            return None
+        if base not in self._tokenizers:
+            self._tokenizers[base] = self._load_tokenizer(self._folders[base])
+        return self._tokenizers[base]
 
     def _load_tokenizer(self, folder: Path) -> Any | None:
         try:

@@ -84,7 +84,7 @@ class Classifier:
 
 
 def check(folder: str | Path, label: str, field: str) -> int:
-    """Refuse a model that gives no probability of the label, from its configuration alone.
+    """Refuse a model that gives no probability of the label, without reading its weights.
 
     Args:
         folder: the model.
@@ -95,9 +95,9 @@ def check(folder: str | Path, label: str, field: str) -> int:
         The label's number.
 
     Raises:
-        ConfigurationError: it is no sequence classifier, a regression, or does not have the label.
+        ConfigurationError: it is no sequence classifier, a regression, or has neither the label nor a tokenizer.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(str(folder), **remote_code.options(folder))
     if not is_classifier(config):
@@ -112,6 +112,10 @@ def check(folder: str | Path, label: str, field: str) -> int:
         raise _refused(
             f"{field}.label", f"the classifier has no label {label!r}, but {', '.join(names)}{more}: name one"
         )
+    try:
+        AutoTokenizer.from_pretrained(str(folder), **remote_code.options(folder))
+    except (OSError, ValueError) as error:
+        raise _refused(f"{field}.model", f"the classifier's tokenizer cannot be loaded: {error}") from error
     return int(labels[label])
 
 

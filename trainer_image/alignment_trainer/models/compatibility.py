@@ -9,7 +9,7 @@ from typing import Any, Final
 from alignment_api.contract import Problem
 from alignment_api.v1alpha1 import AlignmentJobSpec, Stage, uses
 
-from ..base_models import BaseModel, base_of, root_of
+from ..base_models import BaseModel, base_of, root_of, root_of_source
 from . import remote_code, reward_model
 from .adapter import OUTPUT_HEAD
 
@@ -35,7 +35,7 @@ def problems(stage: Stage, spec: AlignmentJobSpec, folders: Mapping[BaseModel, P
         yield from _targets(folders[base], stage.adapter.lora.target_modules, f"{path}.adapter.lora.targetModules")
     for use in uses.models(stage):
         if use.field.endswith(_GIVEN_THE_POLICYS_TOKENS):
-            other = root_of(spec.stage(use.source.from_stage), spec) if use.source.from_stage else base_of(use.source)
+            other = root_of_source(use.source, spec)
             if other is not None and other != base and other in folders:
                 yield from _tokens(folders[base], folders[other], f"{path}.{use.field}")
                 if stage.dpo is not None and stage.dpo.sync_reference is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from .refusals import Refused, sandbox_templates
 
 Download = Callable[[Any, Mapping[str, Any]], Any]
 """Takes a task and the options of its dataset; returns its splits."""
+
+logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns at every model that it did not load it itself
 
 _DATA: Final = "data"
 _OF_OTHERS: Final = ("tag", "group", "task_list")

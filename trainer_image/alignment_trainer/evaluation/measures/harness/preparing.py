@@ -20,7 +20,7 @@ from . import own_task
 from .building import Download, build, save_data
 from .definition import Definition
 from .questions import DEFINITION, DIGEST, Questions, folder_of
-from .refusals import explained
+from .refusals import Refused, explained
 
 _TRIED: Final = 4
 """Questions of each task that are tried."""
@@ -41,7 +41,9 @@ class _Silent:
         return ["" for _ in requests]
 
 
-def prepare(task: HarnessTask, folders: StageLayout, layout: JobLayout, field: str) -> int:
+def prepare(
+    task: HarnessTask, folders: StageLayout, layout: JobLayout, field: str, positions: Mapping[str, int]
+) -> None:
     """Leave all that gangs need for the task beside the stage's data, or find it there.
 
     Args:
@@ -49,12 +51,10 @@ def prepare(task: HarnessTask, folders: StageLayout, layout: JobLayout, field: s
         folders: folders of the stage.
         layout: folders of the job.
         field: path of the task in the manifest.
-
-    Returns:
-        Most tokens that a model is let write; 0 if it is only asked how likely given answers are.
+        positions: name of each model that will be asked -> most tokens that it can be given.
 
     Raises:
-        ConfigurationError: there is no such task, it cannot be run, or its data is gated.
+        ConfigurationError: there is no such task, it cannot be run, its answers are too long, or its data is gated.
         DataError: its data is not there, or cannot be read.
         UnavailableError: the hub cannot be reached, and the data is not in the cache.
     """
@@ -62,7 +62,13 @@ def prepare(task: HarnessTask, folders: StageLayout, layout: JobLayout, field: s
     source = f"lm_eval {version('lm_eval')} {task.model_dump_json()}"
     with explained(field):
         built_once.build(folder, source, lambda place: _fill(place, task, layout, field))
-        return Questions.from_folder(task, folder).longest_answer
+        longest = Questions.from_folder(task, folder).longest_answer
+        for name, limit in positions.items():
+            if longest >= limit:
+                raise Refused(
+                    f"{task.task} lets models write up to {longest} tokens, and {name} takes {limit} with the "
+                    "question: name a task with shorter answers"
+                )
 
 
 def _define(task: HarnessTask, layout: JobLayout) -> Definition:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -206,18 +207,19 @@ def measure(
         f"task-{questions.settings.name}-{contestant.name}",
         {"model": contestant.identity, "questions": questions.digest},
     )
+    ask = cache(lambda: wrapped(model(), batch_size))
     with explained(field):
         return gang.share(
             range(len(questions)),
             batch_size,
-            lambda _, numbers: questions.score(wrapped(model(), batch_size), numbers),
+            lambda _, numbers: questions.score(ask(), numbers),
             kept=kept,
             size=questions.characters,
         )
 
 
 def wrapped(model: LanguageModel, batch_size: int) -> Any:
-    """The model as the harness asks it; cheap.
+    """The model as the harness asks it.
 
     Args:
         model: the model.
