@@ -5,61 +5,48 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from .layout import CACHE
 from .shell import ClusterError, logged, step
 
-PACKAGES = (
-    "buildah",
-    "conntrack",
-    "containerd",
-    "containernetworking-plugins",
-    "debootstrap",
-    "etcd-server",
-    "iproute2",
-    "ipset",
-    "iptables",
-    "openssl",
-    "python3-venv",
-    "runc",
-    "util-linux",
-)
-# A program of each package, or a file that only it brings: asking dpkg would take longer than looking.
-_EVIDENCE = (
-    "buildah",
-    "conntrack",
-    "containerd",
-    "/usr/lib/cni/bridge",
-    "debootstrap",
-    "etcd",
-    "ip",
-    "ipset",
-    "iptables",
-    "openssl",
-    "/usr/share/doc/python3-venv",
-    "runc",
-    "nsenter",
-)
+PACKAGES = {
+    "buildah": "buildah",
+    "conntrack": "conntrack",
+    "containerd": "containerd",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "debootstrap": "debootstrap",
+    "etcd-server": "etcd",
+    "iproute2": "ip",
+    "ipset": "ipset",
+    "iptables": "iptables",
+    "openssl": "openssl",
+    "python3-venv": "/usr/share/doc/python3-venv",
+    "runc": "runc",
+    "util-linux": "nsenter",
+}
+"""Package -> a program of it, or a file that only it brings: asking dpkg would take longer than looking."""
+
 _SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def missing() -> list[str]:
+def missing(packages: Mapping[str, str] = PACKAGES) -> list[str]:
     """Return the packages that are not installed."""
     return [
         package
-        for package, evidence in zip(PACKAGES, _EVIDENCE, strict=True)
+        for package, evidence in packages.items()
         if not (Path(evidence).exists() if evidence.startswith("/") else shutil.which(evidence))
     ]
 
 
-def install() -> None:
-    """Install what is missing, without starting the packages' own etcd and containerd services."""
-    wanted = missing()
+def install(packages: Mapping[str, str] = PACKAGES) -> None:
+    """Install what is missing, without starting services that packages bring, such as etcd and containerd."""
+    wanted = missing(packages)
     if not wanted:
         return
     if os.geteuid():
-        raise ClusterError("the test cluster needs root")
+        raise ClusterError(f"installing packages needs root: {', '.join(wanted)}")
     if not shutil.which("apt-get"):
         raise ClusterError(f"these programs' packages are missing, and this is no Debian: {', '.join(wanted)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
