@@ -27,7 +27,7 @@ from .judges.rubrics import Comparison
 from .language_model import LanguageModel
 from .loaded import on_demand
 from .measurement import Measurement
-from .measures import harness, perplexity
+from .measures import perplexity
 from .measures.units import Unit, measurement
 
 
@@ -122,6 +122,10 @@ class Collection:
             yield _Measure(len(documents), partial(ask, gang=self.gang), partial(perplexity.measurement, text))
 
     def _tasks(self) -> Iterator[_Measure]:
+        if not self.evaluate.measures.tasks:
+            return
+        from .measures import harness  # takes seconds
+
         for position, task in enumerate(self.evaluate.measures.tasks):
             questions = harness.Questions.load(task, self._folders, f"{self.path}.evaluate.measures.tasks[{position}]")
             ask = partial(harness.measure, questions=questions, batch_size=self._batch_size, gang=self.gang)

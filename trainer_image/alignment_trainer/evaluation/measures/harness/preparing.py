@@ -62,7 +62,7 @@ def prepare(
     source = f"lm_eval {version('lm_eval')} {task.model_dump_json()}"
     with explained(field):
         built_once.build(folder, source, lambda place: _fill(place, task, layout, field))
-        longest = Questions.from_folder(task, folder).longest_answer
+        longest = Questions.from_folder(task, folder, field).longest_answer
         for name, limit in positions.items():
             if longest >= limit:
                 raise Refused(
@@ -81,7 +81,7 @@ def _fill(folder: Path, task: HarnessTask, layout: JobLayout, field: str) -> Non
     definition = _define(task, layout)
     save_data(build(definition, _from_hub(layout, field)), folder)
     (folder / DEFINITION).write_text(definition.model_dump_json())
-    questions = Questions.from_folder(task, folder)  # as gangs will make them
+    questions = Questions.from_folder(task, folder, field)  # as gangs will make them
     questions.score(_Silent(), questions.sample(_TRIED))
     (folder / DIGEST).write_text(questions.digest)
 

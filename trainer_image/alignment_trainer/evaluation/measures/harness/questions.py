@@ -57,13 +57,15 @@ class Questions:
     Args:
         built: the task.
         settings: examples before each question, how many questions, and the metric.
+        field: path of the task in the manifest, for errors.
 
     Raises:
         Refused: they cannot be made, or the task has no such metric.
     """
 
-    def __init__(self, built: Built, settings: HarnessTask) -> None:
+    def __init__(self, built: Built, settings: HarnessTask, field: str) -> None:
         self.settings = settings
+        self.field = field
         self._scoring = scoring_of(built, settings.metric)
         self._questions: list[_Question] = []
         for task in built.tasks:
@@ -89,20 +91,20 @@ class Questions:
         """
         folder = folder_of(settings, folders)
         with explained(field):
-            questions = cls.from_folder(settings, folder)
+            questions = cls.from_folder(settings, folder, field)
             if questions.digest != (folder / DIGEST).read_text():
                 raise Refused("the questions come out otherwise each time they are made, by chance: name another task")
         return questions
 
     @classmethod
-    def from_folder(cls, settings: HarnessTask, folder: Path) -> Questions:
-        """The questions of the task that is defined in ``folder``.
+    def from_folder(cls, settings: HarnessTask, folder: Path, field: str) -> Questions:
+        """The questions of the task that is defined in ``folder``; its data is read from there too.
 
         Raises:
             Refused: they cannot be made.
         """
         definition = Definition.model_validate_json((folder / DEFINITION).read_bytes())
-        return cls(build(definition, saved(folder)), settings)
+        return cls(build(definition, saved(folder)), settings, field)
 
     def __len__(self) -> int:
         return len(self._questions)
@@ -188,7 +190,6 @@ def measure(
     questions: Questions,
     batch_size: int,
     gang: Gang,
-    field: str,
 ) -> list[Unit]:
     """Two numbers for each question; every process must call this.
 
@@ -198,7 +199,6 @@ def measure(
         questions: the task's questions, the same on every process.
         batch_size: questions of a batch, and requests of one forward pass.
         gang: the processes.
-        field: path of the task in the manifest, for errors.
 
     Raises:
         ConfigurationError: an answer cannot be scored.
@@ -208,7 +208,7 @@ def measure(
         {"model": contestant.identity, "questions": questions.digest},
     )
     ask = cache(lambda: wrapped(model(), batch_size))
-    with explained(field):
+    with explained(questions.field):
         return gang.share(
             range(len(questions)),
             batch_size,
