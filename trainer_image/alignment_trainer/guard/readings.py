@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from ..ngrams import repeated_share
 from .thresholds import Quantity
 
 Values = Mapping[str, float | None]
@@ -61,11 +62,7 @@ def repetition(responses: Sequence[Sequence[int]]) -> float | None:
     Returns:
         The mean over responses, or None if none counts.
     """
-    shares = []
-    for response in responses:
-        ngrams = [tuple(response[start : start + _NGRAM]) for start in range(len(response) - _NGRAM + 1)]
-        if ngrams:
-            shares.append(1 - len(set(ngrams)) / len(ngrams))
+    shares = [share for response in responses if (share := repeated_share(response, _NGRAM)) is not None]
     return sum(shares) / len(shares) if shares else None
 
 

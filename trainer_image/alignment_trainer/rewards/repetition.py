@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alignment_api.v1alpha1.methods.rewards import RepetitionReward
 
+from .. import ngrams
 from .scoring import Batch, Scorer
 
 
@@ -20,6 +21,4 @@ class RepetitionScorer(Scorer):
 
 def repeated_share(text: str, ngram: int) -> float:
     """Share of the text's n-grams of words that occurred before in it; 0 when it has none."""
-    words = text.split()
-    grams = [tuple(words[i : i + ngram]) for i in range(len(words) - ngram + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    return ngrams.repeated_share(text.split(), ngram) or 0.0
