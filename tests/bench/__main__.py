@@ -7,7 +7,7 @@ import importlib
 
 from alignment_api.v1alpha1 import TRAINING_METHODS
 
-BENCHMARKS = ("control_plane", "data_validation", "trainer_overhead", "learning", "ppo_peer")
+BENCHMARKS = ("control_plane", "data_validation", "trainer_overhead", "learning", "ppo_peer", "evaluation")
 BY_METHOD = ("trainer_overhead", "learning")
 
 

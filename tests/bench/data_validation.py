@@ -14,7 +14,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from alignment_api.contract import JobLayout, JobReference
 from alignment_api.v1alpha1 import Stage
+from tests.bench.memory import watched
 
 ROWS: Final = (100_000, 1_000_000)
 WORKERS: Final = 2
@@ -126,45 +126,17 @@ def _tokenizer(workspace: Path) -> Any:
 
 def measured(step: str, workspace: Path) -> Cost:
     """Run a step in a process of its own."""
-    peak = 0
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", __spec__.name, step, str(workspace)], stdout=sys.stderr, env=os.environ
     )
-    ended = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(0.5):
-            peak = max(peak, sum(map(_memory, _tree(process.pid))))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    code = process.wait()
-    ended.set()
-    watcher.join()
+    with watched(process.pid) as peak:
+        code = process.wait()
     assert code == 0, f"{step} ended with {code}"
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.monotonic() - begin, used, peak)
-
-
-def _tree(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(found for child in children for found in _tree(int(child)))]
-
-
-def _memory(pid: int) -> int:
-    """Bytes of a process, with its share of pages that others use too."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+    return Cost(time.monotonic() - begin, used, peak.bytes)
 
 
 def main() -> None:

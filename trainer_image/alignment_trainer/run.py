@@ -73,8 +73,14 @@ def _run_stage(config: RunConfig, workspace: Path, attempt: Attempt, rank: int) 
             from .evaluation import stage as evaluation
 
         join_gang(device.detect(), config.spec.runtime_of(stage))
-        gates = evaluation.run(config, layout, stage, attempt.number)
-        return Outcome(rank=rank, exit_code=ExitCode.OK, time=time.time(), gates=gates)
+        decision = evaluation.run(config, layout, stage, attempt.number)
+        return Outcome(
+            rank=rank,
+            exit_code=ExitCode.OK,
+            time=time.time(),
+            gates=decision.gates,
+            candidates=decision.candidates,
+        )
     with without_garbage_collection():
         from .train import train
 

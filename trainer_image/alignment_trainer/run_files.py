@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alignment_api.contract import CheckpointMark, Problem, Progress
 from alignment_api.exit_codes import ExitCode
-from alignment_api.v1alpha1 import GateStatus, ModelStatus
+from alignment_api.v1alpha1 import CandidateStatus, GateStatus, ModelStatus
 
 from .files import write_atomically
 
@@ -42,6 +42,7 @@ class Outcome(BaseModel):
     checkpoint: CheckpointMark | None = None
     model: ModelStatus | None = None
     gates: list[GateStatus] | None = None
+    candidates: list[CandidateStatus] | None = None
 
 
 class StepTime(BaseModel):

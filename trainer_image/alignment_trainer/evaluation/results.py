@@ -57,7 +57,7 @@ class Agreement(ApiModel):
     """How far two judges agree about a candidate."""
 
     judges: tuple[str, str]
-    kappa: float | None = Field(description="Cohen's kappa over win, tie and loss; None if it is not defined.")
+    kappa: Number = Field(description="Cohen's kappa over win, tie and loss.")
     samples: int = Field(description="Prompts on which both gave a verdict.")
 
 

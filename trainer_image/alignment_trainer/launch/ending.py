@@ -86,6 +86,7 @@ def summarize(end: ChildEnd, progress: Progress | None) -> Summary:
         checkpoint=checkpoint,
         model=result.model if result else None,
         gates=result.gates if result else None,
+        candidates=result.candidates if result else None,
     )
 
 
