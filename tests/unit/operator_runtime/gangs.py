@@ -13,12 +13,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from alignment_api import labels
-from alignment_api.contract import PROGRESS_PORT
+from alignment_api.contract import PROGRESS_PORT, JobReference
+from alignment_operator.builders.report import Report
 from alignment_operator.cluster.resources import ALIGNMENT_JOB
 from alignment_operator.cluster.store import Key, Store
 from alignment_operator.metrics.work import WorkMetrics
 from alignment_operator.progress.poller import Poller, poller_session
 from alignment_operator.progress.table import ProgressTable
+from alignment_operator.reports.collector import ReportCollector
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,13 +44,21 @@ class Gangs:
         self.store = Store()
         self.table = ProgressTable()
         self.enqueued: list[Key] = []
+        self.reports: list[tuple[JobReference, Report]] = []
+        self.refusal: Exception | None = None
         self.registry = CollectorRegistry()
         self.now = START
         self.seconds = 0.0
         self._clock: Callable[[], float] = lambda: self.seconds
         metrics = WorkMetrics(self.registry)
         self.poller = Poller(
-            self.store, self.table, self.enqueued.append, metrics, lambda: self.now, lambda: self._clock()
+            self.store,
+            self.table,
+            self.enqueued.append,
+            metrics,
+            lambda: self.now,
+            lambda: self._clock(),
+            ReportCollector(self._keep, lambda: self._clock()),
         )
         metadata = {"namespace": "team", "name": "job", "uid": "u", "resourceVersion": "1"}
         self.store.put(ALIGNMENT_JOB, {"metadata": metadata})
@@ -60,6 +70,12 @@ class Gangs:
         async with poller_session() as session:
             await asyncio.gather(*self.poller.due(session))
         return time.monotonic() - begin
+
+    async def _keep(self, job: JobReference, report: Report) -> None:
+        """Keep a report, as the API server would; or refuse it."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.reports.append((job, report))
 
     def seconds_from(self, clock: Callable[[], float]) -> None:
         """Let time go on by itself."""
@@ -85,7 +101,7 @@ async def gang_servers(hosts: int, subnet: str = "127.83.0") -> AsyncIterator[di
         return await content(request) if callable(content) else web.json_response(content)
 
     application = web.Application()
-    application.router.add_get("/progress", answer)
+    application.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     for host in range(1, hosts + 1):

@@ -24,6 +24,8 @@ def test_defaults() -> None:
     assert settings.log_format is LogFormat.JSON
     assert settings.planning.allowances == Allowances()
     assert settings.planning.gang_traffic is None
+    assert settings.planning.reports
+    assert not settings_from({"TRAINER_IMAGE": "trainer:1", "REPORTS": "off"}).planning.reports
 
 
 def test_in_a_pod_there_is_an_election_unless_turned_off() -> None:
@@ -54,6 +56,7 @@ def test_namespaces_are_a_list() -> None:
         ("LEADER_ELECTION", "maybe"),
         ("RELIST_SECONDS", "0"),
         ("LOG_FORMAT", "xml"),
+        ("REPORTS", "yes"),
         ("ALLOWANCES", "{"),
         ("ALLOWANCES", '{"hostNetworks": true}'),
         ("ALLOWANCES", '{"hostPaths": [{"path": "mnt"}]}'),

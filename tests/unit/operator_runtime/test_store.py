@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignment_api import labels
+from alignment_operator.cluster.awaited import jobs_named_in
 from alignment_operator.cluster.resources import ALIGNMENT_JOB, JOB, POD
 from alignment_operator.cluster.store import Key, Store, View, version_of
 
@@ -132,3 +133,47 @@ def test_managed_fields_are_not_kept() -> None:
     view = View()
     view.put(manifest("a", "u1", 1))
     assert "managedFields" not in next(iter(view))["metadata"]
+
+
+def waiting_job(name: str, *awaited: str, namespace: str = "a", version: int = 1, **status: Any) -> dict[str, Any]:
+    stages = [{"name": "sft", "model": {"fromJob": {"name": other}}} for other in awaited]
+    metadata = {"namespace": namespace, "name": name, "uid": f"{namespace}-{name}", "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": {"stages": stages}, "status": status}
+
+
+class TestWaitingForOtherJobs:
+    def test_news_of_a_job_wake_those_that_wait_for_it(self) -> None:
+        woken: list[Key] = []
+        store = Store(woken.append)
+        store.put(ALIGNMENT_JOB, waiting_job("second", "first", "other"))
+        store.put(ALIGNMENT_JOB, waiting_job("second", "first", namespace="b"))
+        assert woken == []
+        store.put(ALIGNMENT_JOB, waiting_job("first"))
+        assert woken == [Key("a", "second")]
+        store.remove(ALIGNMENT_JOB, waiting_job("first", version=2))
+        assert woken == [Key("a", "second")] * 2
+        store.replace(ALIGNMENT_JOB, "b", {"metadata": {"resourceVersion": "9"}, "items": [waiting_job("x")]})
+        assert len(woken) == 2
+
+    def test_what_was_prepared_or_is_gone_waits_no_more(self) -> None:
+        woken: list[Key] = []
+        store = Store(woken.append)
+        store.put(ALIGNMENT_JOB, waiting_job("second", "first"))
+        store.put(ALIGNMENT_JOB, waiting_job("third", "first"))
+        store.put(ALIGNMENT_JOB, waiting_job("second", "first", version=2, prepare={"phase": "Succeeded"}))
+        store.remove(ALIGNMENT_JOB, waiting_job("third", "first", version=3))
+        store.put(ALIGNMENT_JOB, waiting_job("first", version=4))
+        assert woken == []
+
+    def test_nobody_wakes_itself(self) -> None:
+        woken: list[Key] = []
+        Store(woken.append).put(ALIGNMENT_JOB, waiting_job("first", "first"))
+        assert woken == []
+
+    def test_references_are_found_wherever_models_are_named_and_not_in_data(self) -> None:
+        reference = {"fromJob": {"name": "x"}}
+        evaluate = {"candidates": [{"name": "a", "model": {"fromJob": {"name": "y"}}}], "baseline": reference}
+        rows = {"inline": {"rows": [{"fromJob": {"name": "z"}}]}}
+        spec = {"model": {"fromJob": {"name": "w"}}, "stages": [{"dataset": rows, "evaluate": evaluate}]}
+        assert jobs_named_in({"metadata": {}, "spec": spec}) == {"w", "x", "y"}
+        assert jobs_named_in({"metadata": {}, "spec": {"stages": [{"model": {"fromJob": "no"}}]}}) == set()
