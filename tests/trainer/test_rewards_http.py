@@ -133,7 +133,7 @@ def test_a_service_gets_the_batch_and_its_token(service: Service, monkeypatch: p
     "bad",
     [
         answer({"busy": True}, 429, Retry_After="0"),
-        answer(b"down", 503, Retry_After="Fri, 01 Jan 2027 00:00:00 GMT"),
+        answer(b"down", 503, Retry_After="Fri, 01 Jan 2016 00:00:00 GMT"),
         answer(b"oops", 500),
         hang_up,
     ],

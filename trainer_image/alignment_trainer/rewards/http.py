@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx2
 
+from ..retrying import pauses, retry_after
 from .checks import excerpt
 from .scoring import Batch, Scorer, ScoringError, ServiceDownError, TermError
 
@@ -52,7 +54,7 @@ class HttpScorer(Scorer):
         body = _request(batch)
         end = time.monotonic() + self._timeout
         problem = ""
-        for pause in _pauses():
+        for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
             left = end - time.monotonic()
             if left <= 0:
                 break
@@ -68,7 +70,7 @@ class HttpScorer(Scorer):
                 if status < 500 and status not in _BUSY:
                     return _rewards(status, headers, content)
                 problem = f"status {status}: {excerpt(content.decode(errors='replace'))}"
-                pause = max(pause, _retry_after(headers))
+                pause = max(pause, retry_after(headers, datetime.now(UTC)))
             time.sleep(max(min(pause, end - time.monotonic()), 0))
         raise ServiceDownError(f"got no answer from {self._url} in timeoutSeconds {self._timeout:g}: {problem}")
 
@@ -117,16 +119,3 @@ def _rewards(status: int, headers: Mapping[str, str], content: bytes) -> Sequenc
     if not isinstance(rewards, list):
         raise ScoringError(f'got an answer that is not {{"rewards": [...]}}: {text}')
     return rewards
-
-
-def _pauses() -> Iterator[float]:
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the service asks to wait; 0 if it does not say, or names a date."""
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0

@@ -1,1 +1,1 @@
-"""Judges: each gives a response a score, and the higher score wins."""
+"""Judges. Reward models and heuristics score each response; language models compare two."""
