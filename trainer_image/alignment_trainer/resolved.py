@@ -35,7 +35,9 @@ TRL: Final = "trl"
 _PACKAGES: Final = ("torch", "trl", "transformers", "peft", "datasets", "accelerate", "deepspeed")
 
 
-def record(inputs: TrainerInputs, options: Any, config: RunConfig, layout: JobLayout, attempt: Attempt) -> None:
+def record(
+    inputs: TrainerInputs, options: Any, config: RunConfig, layout: JobLayout, attempt: Attempt, resumed_from: int
+) -> None:
     """Write the resolved configuration of an attempt and log its summary.
 
     Args:
@@ -44,10 +46,12 @@ def record(inputs: TrainerInputs, options: Any, config: RunConfig, layout: JobLa
         config: the whole job.
         layout: its folders.
         attempt: the attempt, for what it decides itself.
+        resumed_from: step of the checkpoint it goes on from; 0 without one.
     """
     runtime = config.spec.runtime_of(inputs.stage)
     content = {
         **_run(inputs, config, layout),
+        "resumedFrom": resumed_from,
         "gang": _gang(runtime, attempt),
         "options": decided(options.to_dict(), inputs.stage, runtime) | _reshaped(options, attempt),
     }

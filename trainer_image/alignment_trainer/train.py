@@ -137,7 +137,8 @@ class _Run:
         if resharded:
             universal.load_universally(trainer, self.own.resharded)
         if main:
-            resolved.record(inputs, trainer.args, self.config, self.layout, self.attempt)
+            resumed_at = resumed.marker.step if resumed is not None else 0
+            resolved.record(inputs, trainer.args, self.config, self.layout, self.attempt, resumed_at)
         if resumed is not None:
             _log.info("resuming from step %d: %s", resumed.marker.step, resumed.folder)
             trl_imports.set_trained_tokens(trainer, resumed.marker.tokens)
