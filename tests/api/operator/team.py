@@ -93,11 +93,23 @@ class Team:
 
     def finish_pods(self, job: Manifest, role: str, summary: Summary | None = None) -> int:
         """Do as if the containers of that role had ended well; returns how many did."""
+        return self._end_pods(job, role, summary or Summary(exit_code=ExitCode.OK))
+
+    def fail_pods(self, job: Manifest, role: str, exit_code: int) -> int:
+        """Do as if the containers of that role had ended badly; returns how many did."""
+        return self._end_pods(job, role, Summary(exit_code=exit_code))
+
+    def _end_pods(self, job: Manifest, role: str, summary: Summary) -> int:
         pods = [pod for pod in self._pods(job, role) if pod["status"]["phase"] in ("Pending", "Running")]
-        message = (summary or Summary(exit_code=ExitCode.OK)).to_termination_message()
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         for pod in pods:
-            ended = {"exitCode": 0, "reason": "Completed", "message": message, "finishedAt": now, "startedAt": now}
+            ended = {
+                "exitCode": summary.exit_code,
+                "reason": "Error" if summary.exit_code else "Completed",
+                "message": summary.to_termination_message(),
+                "finishedAt": now,
+                "startedAt": now,
+            }
             container = {
                 "name": labels.CONTAINER,
                 "image": "x",
@@ -106,7 +118,8 @@ class Team:
                 "restartCount": 0,
                 "state": {"terminated": ended},
             }
-            self._set_status(pod, {"phase": "Succeeded", "containerStatuses": [container]})
+            phase = "Failed" if summary.exit_code else "Succeeded"
+            self._set_status(pod, {"phase": phase, "containerStatuses": [container]})
         return len(pods)
 
     def _pods(self, job: Manifest, role: str) -> list[Manifest]:
