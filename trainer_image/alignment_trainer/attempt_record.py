@@ -5,6 +5,7 @@ A Pod that is lost leaves no more than when it began.
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
@@ -17,6 +18,8 @@ from alignment_api.v1alpha1.base import ApiModel
 
 from .device import Device
 from .files import write_atomically
+
+_log = logging.getLogger(__name__)
 
 PROCESS_KILLED = "ProcessKilled"
 """Reason of an attempt whose process a signal ended, for which there is no exit code of ours."""
@@ -58,13 +61,12 @@ class AttemptRecord(ApiModel):
         )
 
     def write(self, attempt: AttemptLayout) -> None:
-        """Keep the record.
-
-        Raises:
-            OSError: the volume refuses it.
-        """
-        attempt.root.mkdir(parents=True, exist_ok=True)
-        write_atomically(attempt.record, self.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+        """Keep the record; a volume that refuses it is only logged."""
+        try:
+            attempt.root.mkdir(parents=True, exist_ok=True)
+            write_atomically(attempt.record, self.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+        except OSError as error:
+            _log.warning("cannot keep %s: %s", attempt.record, error)
 
 
 def reason_of(exit_code: int) -> str:

@@ -8,12 +8,14 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
+from alignment_api import labels
 from alignment_api.contract import JobLayout, Summary
 
 from . import storage
 from .attempt import Attempt
 from .environment import Environment
 from .exceptions import Preempted
+from .launch.reported import reported, serving
 from .launch.termination import run_to_summary, write_summary
 
 PREPARE = "prepare"
@@ -43,16 +45,18 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _run(options: argparse.Namespace, environment: Environment) -> Summary:
     config = environment.load_config()
+    layout = JobLayout(workspace=environment.workspace, job=config.job)
     if options.command == PREPARE:
         from . import prepare
 
         with storage.explained(environment.workspace):
-            return prepare.main(config, JobLayout(workspace=environment.workspace, job=config.job))
+            return reported(lambda: prepare.main(config, layout), config, layout)
     if options.command == PROMOTE:
         from .promotion.run import promote
 
+        serve = serving(environment.progress_port, labels.ROLE_PROMOTE, options.attempt)
         with storage.explained(environment.workspace):
-            return promote(config, JobLayout(workspace=environment.workspace, job=config.job), options.attempt)
+            return reported(lambda: promote(config, layout, options.attempt), config, layout, serve)
     from .launch.supervisor import supervise
 
     attempt = Attempt.of(options)

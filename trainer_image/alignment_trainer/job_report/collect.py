@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from alignment_api.contract import JobLayout, Problem, RunConfig, StageLayout
 from alignment_api.contract.layout import COMPLETION_MARKER
-from alignment_api.v1alpha1 import Method, Stage
+from alignment_api.v1alpha1 import Method, PromotionResult, Stage
 
 from ..evaluation.results import RESPONSES, RESULTS, EvaluationResults
 from . import cost, curves, graph, reading
@@ -67,7 +67,12 @@ class Bounds:
 
 
 def collect(
-    config: RunConfig, layout: JobLayout, bounds: Bounds, now: datetime, problems: Sequence[Problem] = ()
+    config: RunConfig,
+    layout: JobLayout,
+    bounds: Bounds,
+    now: datetime,
+    problems: Sequence[Problem] = (),
+    promotion: PromotionResult | None = None,
 ) -> JobReport:
     """The report of a job.
 
@@ -76,14 +81,15 @@ def collect(
         layout: its folders.
         bounds: how much is shown.
         now: the time.
-        problems: why Prepare refused the job.
+        problems: why Prepare or the promotion failed.
+        promotion: what was promoted.
     """
     spec = config.spec
     stages = [_StageReader(stage, config, layout, bounds, now).report() for stage in spec.stages]
     statement = _statement(layout)
     starts = [stage.started_at for stage in stages if stage.started_at is not None]
     ends = [stage.ended_at for stage in stages if stage.ended_at is not None]
-    state = _job_state(stages, problems, promotes=_promotes(config, stages) and statement is None)
+    state = _job_state(stages, problems, promotes=_promotes(config, stages) and promotion is None)
     versions: dict[str, str] = {}
     for stage in stages:
         versions |= stage.versions
@@ -96,8 +102,9 @@ def collect(
         image=spec.runtime.image,
         versions=versions,
         problems=list(problems),
+        promotion=promotion,
         findings=findings(stages, problems),
-        graph=graph.graph_of(spec, {stage.name: stage.state for stage in stages}, promoted=statement is not None),
+        graph=graph.graph_of(spec, {stage.name: stage.state for stage in stages}, promoted=promotion is not None),
         stages=stages,
         cost=cost.total(stage.cost for stage in stages),
         lineage=Lineage(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from alignment_api.contract import JobReference, Problem
+from alignment_api.v1alpha1 import PromotionResult
 from alignment_api.v1alpha1.base import ApiModel
 
 from ..evaluation.results import EvaluationResults
@@ -261,7 +262,8 @@ class JobReport(ApiModel):
     ended_at: datetime | None = None
     image: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
-    problems: list[Problem] = Field(default_factory=list, description="Why Prepare refused the job.")
+    problems: list[Problem] = Field(default_factory=list, description="Why Prepare or the promotion failed.")
+    promotion: PromotionResult | None = None
     findings: list[Finding] = Field(default_factory=list)
     graph: Graph = Field(default_factory=Graph)
     stages: list[StageReport] = Field(default_factory=list)

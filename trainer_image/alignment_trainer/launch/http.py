@@ -1,4 +1,5 @@
-"""The supervisor's HTTP server: /progress /history /metrics /healthz, all from files.
+"""The supervisor's HTTP server: /progress /history /metrics /healthz, all from files, and the job's report once it is
+written.
 
 The training processes write those files, so a hung process still answers here, and its `updatedAt` says since when.
 """
@@ -19,22 +20,26 @@ from prometheus_client.core import GaugeMetricFamily
 from alignment_api.contract import Progress
 
 from ..run_files import RunFiles
+from . import published
+from .published import Publication
 
 _log = logging.getLogger(__name__)
 MAX_HISTORY_BYTES: Final = 256 * 1024
 JSON: Final = "application/json"
 JSON_LINES: Final = "application/jsonl"
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
 PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def serve(port: int, files: RunFiles, history: Path) -> ThreadingHTTPServer:
+def serve(port: int, files: RunFiles, history: Path, publication: Publication | None = None) -> ThreadingHTTPServer:
     """Start serving in a thread.
 
     Args:
         port: TCP port, on all addresses; 0 picks a free one.
         files: run folder with the progress.
         history: the attempt's metrics, JSON Lines.
+        publication: the job's report, which is served gzipped, whoever asks; None where there will be none.
 
     Raises:
         OSError: the port is taken.
@@ -45,15 +50,20 @@ def serve(port: int, files: RunFiles, history: Path) -> ThreadingHTTPServer:
         "/metrics": (PROMETHEUS_TEXT, lambda: prometheus_text(files.read_progress())),
         "/healthz": (PLAIN_TEXT, lambda: b"ok\n"),
     }
+    reports = {published.PAGE: HTML, published.NUMBERS: JSON} if publication is not None else {}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 10
 
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            if publication is not None and path in reports:
+                self._give(publication, path)
+                return
+            page = pages.get(path)
             if page is None:
-                self._answer(HTTPStatus.NOT_FOUND, PLAIN_TEXT, f"pages: {' '.join(pages)}\n".encode())
+                self._answer(HTTPStatus.NOT_FOUND, PLAIN_TEXT, f"pages: {' '.join([*pages, *reports])}\n".encode())
                 return
             content_type, read = page
             try:
@@ -61,9 +71,20 @@ def serve(port: int, files: RunFiles, history: Path) -> ThreadingHTTPServer:
             except (OSError, ValueError) as error:
                 self._answer(HTTPStatus.SERVICE_UNAVAILABLE, PLAIN_TEXT, f"{error}\n".encode())
 
-        def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        def _give(self, publication: Publication, path: str) -> None:
+            try:
+                body = publication.part(path)
+            except LookupError as error:
+                self._answer(HTTPStatus.NOT_FOUND, PLAIN_TEXT, f"{error.args[0]}\n".encode())
+                return
+            self._answer(HTTPStatus.OK, reports[path], body, encoding="gzip")
+            publication.was_sent(path)
+
+        def _answer(self, status: HTTPStatus, content_type: str, body: bytes, encoding: str | None = None) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content_type)
+            if encoding is not None:
+                self.send_header("Content-Encoding", encoding)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from alignment_api.v1alpha1.runtime import DeepSpeed
 
 from .. import checkpoints, device
 from ..attempt import Attempt
+from ..attempt_record import AttemptRecord
 from ..device import Device
 from ..environment import Environment
 from ..exceptions import ConfigurationError
@@ -36,6 +38,7 @@ from .bounded import done_within
 from .ending import ChildEnd, summarize
 from .masking import Mask
 from .output import OutputTail
+from .published import Publication, publish, write_report
 from .stacks import StackDumps
 from .stopping import StopWatch
 
@@ -77,7 +80,8 @@ def supervise(config: RunConfig, environment: Environment, attempt: Attempt, hos
                 stage=attempt.stage, attempt=attempt.number, phase=TrainerPhase.LOADING, updated_at=datetime.now(UTC)
             )
         )
-        server = http.serve(environment.progress_port, files, own.metrics)
+        publication = Publication()
+        server = http.serve(environment.progress_port, files, own.metrics, publication)
         try:
             write_configuration(files, runtime, rendezvous, hardware)
             variables = child_environment.child_environment(
@@ -85,22 +89,38 @@ def supervise(config: RunConfig, environment: Environment, attempt: Attempt, hos
             )
             command = accelerate_config.command(files.accelerate_config, runtime, attempt)
             stop = StopWatch(files, saves=stage.method is not Method.EVALUATE)
+            record = AttemptRecord.begun(runtime, hardware)
+            leads = environment.machine_rank == 0
             with stop.heeding_signals():
+                if leads:
+                    _kept("the attempt's record", lambda: record.write(own))
                 end = run_child(command, variables, files, stop, mask)
-            summary = mask.summary(summarize(end, files.read_progress()))
+                summary = mask.summary(summarize(end, files.read_progress()))
 
-            def keep_evidence() -> None:
-                if summary.exit_code == ExitCode.STORAGE_ERROR:
-                    with suppress(OSError):
-                        checkpoints.discard_incomplete(own)  # the evidence may need the space
-                evidence.keep(own.evidence, environment.machine_rank, summary, end.tail, end.stacks, mask)
+                def keep_evidence() -> None:
+                    if summary.exit_code == ExitCode.STORAGE_ERROR:
+                        with suppress(OSError):
+                            checkpoints.discard_incomplete(own)  # the evidence may need the space
+                    if leads:
+                        record.ended(summary).write(own)
+                    if summary.exit_code != ExitCode.OK:
+                        evidence.keep(own.evidence, environment.machine_rank, summary, end.tail, end.stacks, mask)
 
-            # The volume may hang, perhaps that is what the processes hung in; how they ended is said nevertheless.
-            if summary.exit_code != ExitCode.OK and not done_within(_EVIDENCE_SECONDS, keep_evidence):
-                _log.warning("the evidence could not be kept in %g s: %s", _EVIDENCE_SECONDS, own.evidence)
+                _kept("the evidence", keep_evidence)
+                if leads and not stop.requested and summary.exit_code != ExitCode.PREEMPTED:
+                    report = write_report(config, layout)
+                    if report is not None:
+                        publish(report, files, publication, stopped=lambda: stop.requested)
+                        summary = summary.model_copy(update={"report": report.path})
             return summary
         finally:
             server.shutdown()
+
+
+def _kept(what: str, keep: Callable[[], None]) -> None:
+    """Write to the volume, which may hang, perhaps as the processes did; how they ended is said nevertheless."""
+    if not done_within(_EVIDENCE_SECONDS, keep):
+        _log.warning("%s could not be kept in %g s", what, _EVIDENCE_SECONDS)
 
 
 def gang_runtime(stage: Stage, runtime: Runtime) -> Runtime:
