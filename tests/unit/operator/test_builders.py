@@ -93,7 +93,14 @@ def test_run_config_does_not_change_with_what_is_mutable() -> None:
 
 @pytest.mark.parametrize(
     ("name", "stage"),
-    [("a", "b"), ("a" * 63, "s" * 32), ("8b.chat", "sft"), ("a" * 39 + "-b", "c"), ("x.y", "prepare")],
+    [
+        ("a", "b"),
+        ("a" * 63, "s" * 32),
+        ("8b.chat", "sft"),
+        ("a" * 39 + "-b", "c"),
+        ("x.y", "prepare"),
+        ("x" * 63, "promote"),
+    ],
 )
 def test_names_are_host_names(name: str, stage: str) -> None:
     job = JobReference(namespace="team-a", name=name, uid=UID)
@@ -101,8 +108,10 @@ def test_names_are_host_names(name: str, stage: str) -> None:
     for attempt in (1, 9999):
         assert label.fullmatch(names.gang_name(job, stage, attempt) + "-1023")
         assert label.fullmatch(names.prepare_job_name(job, attempt) + "-0")
+        assert label.fullmatch(names.promote_job_name(job, attempt) + "-0")
     assert label.fullmatch(names.rendezvous_service_name(job, stage))
     assert label.fullmatch(names.run_config_name(job, "content"))
+    assert label.fullmatch(names.report_name(job))
 
 
 def test_names_do_not_collide() -> None:
@@ -117,7 +126,9 @@ def test_names_do_not_collide() -> None:
                 names.gang_name(job("a", "recreated"), "b-c", 1),
                 names.gang_name(job("a"), "prepare", 1),
                 names.prepare_job_name(job("a"), 1),
+                names.gang_name(job("a"), "promote", 1),
+                names.promote_job_name(job("a"), 1),
             }
         )
-        == 5
+        == 7
     )

@@ -9,7 +9,7 @@ import pytest
 
 from alignment_api.contract import JobReference
 from alignment_api.v1alpha1 import AlignmentJobSpec
-from alignment_operator.builders.metadata import gang_labels, prepare_labels
+from alignment_operator.builders.metadata import gang_labels, prepare_labels, promote_labels
 from alignment_operator.builders.network_policy import build_network_policy
 from alignment_operator.planning.observed import GangTraffic
 from tests.network_policies import Endpoint, allows
@@ -36,6 +36,7 @@ IMPOSTOR = replace(OPERATOR, namespace="team")
 NEIGHBOUR = Endpoint("10.1.0.4", "team", {"app": "notebook"})
 PROMETHEUS = Endpoint("10.1.0.5", "monitoring", {"app": "prometheus"})
 PREPARE = Endpoint("10.1.0.6", "team", prepare_labels(JOB, 1))
+PROMOTION = Endpoint("10.1.0.7", "team", promote_labels(JOB, 1))
 API_SERVER = Endpoint("10.0.0.1")
 NAME_SERVER = Endpoint("169.254.20.10")
 INTERNET = Endpoint("203.0.113.7")
@@ -86,8 +87,10 @@ def test_what_a_gang_reaches(target: Endpoint, port: int, protocol: str, passes:
 
 
 @pytest.mark.parametrize("target", [INTERNET, API_SERVER, NEIGHBOUR])
-def test_prepare_is_left_alone(target: Endpoint) -> None:
-    assert allows([policy()], PREPARE, target, 443)
+@pytest.mark.parametrize("pod", [PREPARE, PROMOTION])
+def test_prepare_and_the_promotion_are_left_alone(pod: Endpoint, target: Endpoint) -> None:
+    assert allows([policy()], pod, target, 443)
+    assert allows([policy()], OPERATOR, pod, 8080)
 
 
 def test_services_that_compute_rewards_are_reached_at_their_ports() -> None:
@@ -103,6 +106,15 @@ def test_services_that_compute_rewards_are_reached_at_their_ports() -> None:
     assert allows([made], gang(JOB), NEIGHBOUR, 9000)
     assert allows([made], gang(JOB), INTERNET, 443)
     assert not allows([made], gang(JOB), INTERNET, 80)
+
+
+def test_language_models_that_judge_are_reached_at_their_ports() -> None:
+    stages = pipeline_spec()["stages"]
+    judge = {"name": "llm", "llm": {"url": "http://judge:8000/v1", "model": "m"}}
+    stages[3]["evaluate"]["judges"].append(judge)
+    made = policy(stages=stages)
+    assert allows([made], gang(JOB), NEIGHBOUR, 8000)
+    assert not allows([made], gang(JOB), NEIGHBOUR, 8001)
 
 
 def test_it_is_made_with_prepare_and_only_where_it_is_wanted() -> None:
