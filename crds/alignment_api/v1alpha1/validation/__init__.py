@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...contract.summary import Problem
 from ..alignment_job import AlignmentJobSpec
-from . import data, evaluation, guard, online, references, resources, rewards, volumes
+from . import data, evaluation, guard, judges, online, references, resources, rewards, volumes
 
 __all__ = ["validate_spec"]
 
@@ -17,6 +17,6 @@ def validate_spec(spec: AlignmentJobSpec) -> list[Problem]:
     """All problems of ``spec``, in the order of the manifest's fields; an empty list when there is none."""
     return [
         problem
-        for module in (resources, volumes, online, rewards, guard, references, data, evaluation)
+        for module in (resources, volumes, online, rewards, guard, references, data, judges, evaluation)
         for problem in module.problems(spec)
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from ...contract.summary import Problem
 from ..alignment_job import AlignmentJobSpec, Stage
 from ..methods import Reward
+from . import patterns
 
 
 def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
@@ -15,10 +15,10 @@ def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
     for index, stage in enumerate(spec.stages):
         for position, term in enumerate(stage.online.rewards if stage.online is not None else ()):
             field = f"spec.stages[{index}].{stage.method}.rewards[{position}]"
-            patterns = _patterns(term)
-            for path, pattern in patterns.items():
-                yield from _pattern(f"{field}.{path}", pattern)
-            if patterns or term.math_answer or term.python or term.http:
+            found = _patterns(term)
+            for path, pattern in found.items():
+                yield from patterns.problems(f"{field}.{path}", pattern)
+            if found or term.math_answer or term.python or term.http:
                 yield from _timeout(f"{field}.timeoutSeconds", term, stage, spec)
 
 
@@ -29,13 +29,6 @@ def _patterns(term: Reward) -> dict[str, str]:
         "exactAnswer.extract": term.exact_answer.extract if term.exact_answer else None,
     }
     return {path: pattern for path, pattern in found.items() if pattern is not None}
-
-
-def _pattern(field: str, pattern: str) -> Iterator[Problem]:
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        yield Problem(field=field, message=f"{pattern!r} is no regular expression: {error}")
 
 
 def _timeout(field: str, term: Reward, stage: Stage, spec: AlignmentJobSpec) -> Iterator[Problem]:
