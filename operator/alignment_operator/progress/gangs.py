@@ -20,10 +20,12 @@ class RunningGang:
     Attributes:
         gang: who it is.
         base_url: where its rank 0 answers.
+        promotes: whether it is a promotion.
     """
 
     gang: GangKey
     base_url: str
+    promotes: bool = False
 
     @property
     def url(self) -> str:
@@ -56,7 +58,7 @@ def _gang_of(pod: Manifest) -> RunningGang | None:
     if not _may_be_a_pods(address):
         return None
     host = f"[{address}]" if address.version == 6 else str(address)
-    return RunningGang(gang, f"http://{host}:{PROGRESS_PORT}")
+    return RunningGang(gang, f"http://{host}:{PROGRESS_PORT}", promotes)
 
 
 def _may_be_a_pods(address: IPv4Address | IPv6Address) -> bool:

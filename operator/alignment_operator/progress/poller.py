@@ -23,13 +23,13 @@ from ..metrics.work import WorkMetrics
 from ..reports.collector import ReportCollector
 from .gangs import RunningGang, running_gangs
 from .parse import MAX_BYTES, by_our_clock, parse_progress
-from .schedule import Lane, Schedule
+from .schedule import LONGEST_OF_PROMOTIONS_SECONDS, Lane, Schedule
 from .table import GangKey, ProgressTable
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 3.0
-PLACES: Final = {Lane.NEW: 256, Lane.ANSWERING: 64, Lane.SILENT: 16}
+PLACES: Final = {Lane.NEW: 256, Lane.ANSWERING: 64, Lane.SILENT: 16, Lane.PROMOTING: 16}
 """How many gangs are asked at once."""
 
 _LOOK_SECONDS: Final = 1.0
@@ -92,14 +92,14 @@ class Poller:
 
     async def _ask(self, session: aiohttp.ClientSession, running: RunningGang) -> None:
         gang = running.gang
-        async with self._places[self._schedule.lane(gang)]:
+        lane = Lane.PROMOTING if running.promotes else self._schedule.lane(gang)
+        async with self._places[lane]:
             try:
                 body, sent = await _get(session, running.url)
                 before = self._table.get(gang)
                 progress = parse_progress(body, gang, before.progress if before else None)
             except Exception as error:  # there is no end to what a Pod can answer, and one must not stop the others
-                self._schedule.missed(gang, self._monotonic())
-                self._failed(gang, f"{type(error).__name__}: {error}")
+                self._missed(running, f"{type(error).__name__}: {error}")
                 return
         self._schedule.answered(gang, self._monotonic())
         self._silent.pop(gang, None)
@@ -117,8 +117,16 @@ class Poller:
             job = JobReference(namespace=key.namespace, name=key.name, uid=running.gang.job_uid)
             await self._reports.collect(session, running, running.base_url, progress.report, job)
 
-    def _failed(self, gang: GangKey, why: str) -> None:
-        """Log a gang that cannot be asked once for each cause: it is usual while a gang starts or ends."""
+    def _missed(self, running: RunningGang, why: str) -> None:
+        """Log a gang that cannot be asked once for each cause: it is usual while a gang starts or ends.
+
+        With promotions it is usual all the time: they answer at their end only.
+        """
+        gang = running.gang
+        if running.promotes:
+            self._schedule.missed(gang, self._monotonic(), LONGEST_OF_PROMOTIONS_SECONDS)
+            return
+        self._schedule.missed(gang, self._monotonic())
         self._metrics.progress_failed()
         why = " ".join(why.split())[:_LONGEST_REASON]
         if self._silent.get(gang) != why:

@@ -18,6 +18,9 @@ INTERVAL_SECONDS: Final = 3.0
 
 LONGEST_INTERVAL_SECONDS: Final = 30.0
 
+LONGEST_OF_PROMOTIONS_SECONDS: Final = 5.0
+"""A promotion says nothing while it works, and waits 15 s at its end for its report to be fetched."""
+
 
 class Lane(Enum):
     """Who shares places with whom."""
@@ -25,6 +28,7 @@ class Lane(Enum):
     NEW = auto()
     ANSWERING = auto()
     SILENT = auto()
+    PROMOTING = auto()
 
 
 class Schedule:
@@ -65,9 +69,9 @@ class Schedule:
         self._misses[gang] = 0
         self._due[gang] = now + INTERVAL_SECONDS
 
-    def missed(self, gang: GangKey, now: float) -> None:
-        """It gave none."""
+    def missed(self, gang: GangKey, now: float, longest: float = LONGEST_INTERVAL_SECONDS) -> None:
+        """It gave none: it is asked again later and later, at the latest after ``longest`` seconds."""
         self._being_asked.discard(gang)
         misses = self._misses.get(gang, 0)
         self._misses[gang] = misses + 1
-        self._due[gang] = now + min(INTERVAL_SECONDS * 2.0 ** min(misses, 16), LONGEST_INTERVAL_SECONDS)
+        self._due[gang] = now + min(INTERVAL_SECONDS * 2.0 ** min(misses, 16), longest)

@@ -7,6 +7,7 @@ import gzip
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,15 +16,21 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from alignment_api import labels
-from alignment_api.contract import JobReference
+from alignment_api.contract import REPORT_WAIT_VARIABLE, JobReference, Progress
 from alignment_operator.builders.report import MAX_REPORT_BYTES, Report, build_report, report_in
 from alignment_operator.cluster.resources import ALIGNMENT_JOB, POD
 from alignment_operator.cluster.store import Store
 from alignment_operator.exceptions import ReportError, UnavailableError
 from alignment_operator.metrics.server import http_server
+from alignment_operator.progress.poller import poller_session
 from alignment_operator.reports.collector import MOST_OF_A_POD, PAUSE_SECONDS
 from alignment_operator.reports.compressed import MAX_PLAIN_BYTES, plain
+from alignment_operator.reports.fetch import fetch_report
 from alignment_operator.reports.pages import report_routes
+from alignment_trainer.job_report import Written
+from alignment_trainer.launch import http
+from alignment_trainer.launch.published import Publication, publish
+from alignment_trainer.run_files import RunFiles
 from tests.ports import free_port
 
 from .gangs import Gangs, gang_servers, pod, progress
@@ -80,16 +87,44 @@ class TestFetching:
         await scene.gangs.poll()
         assert set(scene.asked) == {"/progress"}
 
-    async def test_a_promotion_is_asked_too(self, scene: Scene) -> None:
+    async def test_a_promotion_is_asked_too_and_in_time_though_it_was_silent_for_long(self, scene: Scene) -> None:
         scene.gangs.store.remove(POD, pod("sft", ADDRESS))
         promoting = pod("promoting", ADDRESS)
         marks = promoting["metadata"]["labels"]
         del marks[labels.STAGE], marks[labels.COMPLETION_INDEX]
         marks[labels.ROLE] = labels.ROLE_PROMOTE
         scene.gangs.store.put(POD, promoting)
-        scene.stage = "promote"
-        await scene.gangs.poll()
+        for _ in range(60):  # of 1 s: it works, and answers nothing that can be used
+            await scene.gangs.poll(later=1.0)
+        assert 10 < len(scene.asked) < 25
+        assert scene.gangs.errors() == 0, "that is as it should be"
+        scene.stage = labels.ROLE_PROMOTE
+        for _ in range(6):
+            await scene.gangs.poll(later=1.0)
         assert scene.kept == [PAGE]
+
+    async def test_what_the_supervisor_serves_is_what_is_fetched(self, tmp_path: Path) -> None:
+        files, publication = RunFiles(tmp_path), Publication()
+        files.write_progress(Progress.model_validate(progress("sft")))
+        report = Written("r", "d1", gzip.compress(PAGE), gzip.compress(NUMBERS))
+        server = http.serve(port := free_port(), files, tmp_path / "history", publication)
+        give = asyncio.to_thread(
+            publish, report, files, publication, stopped=lambda: False, variables={REPORT_WAIT_VARIABLE: "20"}
+        )
+        giving = asyncio.create_task(give)
+        try:
+            async with poller_session() as session:
+                fetched = None
+                while fetched is None:
+                    try:
+                        fetched = await fetch_report(session, f"http://127.0.0.1:{port}")
+                    except ReportError:  # it is not offered yet
+                        await asyncio.sleep(0.05)
+            assert fetched == Report(report.page, report.numbers)
+            await asyncio.wait_for(giving, 5)
+        finally:
+            server.shutdown()
+            server.server_close()
 
     async def test_prepare_is_not_asked(self, scene: Scene) -> None:
         scene.gangs.store.remove(POD, pod("sft", ADDRESS))
