@@ -55,6 +55,7 @@ class JudgeServer(ThreadingHTTPServer):
         always: behaviour of every request after those.
         log: what arrived.
         models: names that ``GET /models`` tells; None if it knows no such path.
+        listing: status and body of its answer, in place of the names.
         key: the key that it takes; None takes any.
     """
 
@@ -67,6 +68,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.always: Behaviour = verdict(longer)
         self.log = Log()
         self.models: list[str] | None = ["judge"]
+        self.listing: tuple[int, object] | None = None
         self.key: str | None = None
 
     @property
@@ -83,12 +85,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note(None)
-        if self._knows_key():
-            found = self.server.models
-            data = [{"id": name, "object": "model"} for name in found or ()]
-            send(self, {"error": "no such path"}, 404) if found is None else send(
-                self, {"object": "list", "data": data}
-            )
+        if not self._knows_key():
+            return
+        found = self.server.models
+        if self.server.listing is not None:
+            status, content = self.server.listing
+            send(self, content, status)
+        elif found is None:
+            send(self, {"error": "no such path"}, 404)
+        else:
+            send(self, {"object": "list", "data": [{"id": name, "object": "model"} for name in found]})
 
     def do_POST(self) -> None:
         log, server = self.server.log, self.server

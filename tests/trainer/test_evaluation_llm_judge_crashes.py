@@ -43,7 +43,8 @@ def test_a_process_that_is_killed_pays_twice_for_what_was_under_way_at_most(tmp_
     assert second == needed - kept
     assert first + second <= needed + judge_client.CONCURRENCY
     used = spent(tmp_path / "spent")
-    assert used.calls == first + second
+    # What was noted may not have been sent; what was sent was noted.
+    assert first + second <= used.calls <= first + second + judge_client.CONCURRENCY
     assert used.rulings <= needed
 
 

@@ -12,6 +12,7 @@ from alignment_api.v1alpha1 import AlignmentJobSpec, Evaluate, GateMetric, Model
 
 from .base_models import BaseModel, base_of, name_of, root_of_source
 from .data import texts
+from .evaluation.judges import reachable
 from .exceptions import ConfigurationError, TrainerError
 from .models import classifier, remote_code
 
@@ -63,6 +64,7 @@ def errors(
         base = base_of(entry.model)
         if base is not None and base in folders:
             yield from _attempt(classifier.check, folders[base], entry.label, f"{field}.classifiers[{index}]")
+    yield from reachable.check(stage, path)
 
 
 def _attempt(check: Callable[..., object], *arguments: object) -> Iterator[TrainerError]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from typing import Final
 
 from ...contract.summary import Problem
 from ..alignment_job import AlignmentJobSpec
 from ..evaluation import LlmJudge
 from . import patterns
+
+_ADDRESS: Final = re.compile(
+    r"https?://(?P<credentials>[^/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]]+)(:[0-9]{1,5})?([/?#].*)?"
+)
 
 
 def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
@@ -23,14 +28,10 @@ def problems(spec: AlignmentJobSpec) -> Iterator[Problem]:
 
 
 def _llm(field: str, judge: LlmJudge, deadline: int) -> Iterator[Problem]:
-    try:
-        address = urlsplit(judge.url)
-        host, _ = address.hostname, address.port
-    except ValueError:
-        host = None
-    if host is None:
+    address = _ADDRESS.fullmatch(judge.url)
+    if address is None:
         yield Problem(field=f"{field}.url", message=f"{judge.url!r} is no address: give one such as https://host/v1")
-    elif address.username is not None or address.password is not None:
+    elif address["credentials"] is not None:
         yield Problem(
             field=f"{field}.url",
             message="whoever can read the job can read credentials in an address: put the key into a Secret and name "
