@@ -82,7 +82,7 @@ def log_likelihood(folder: Path, context: str, continuation: str) -> float:
     assert ids[: len(before)] == before
     with torch.no_grad():
         scores = plain(torch.tensor([ids])).logits[0].log_softmax(-1)
-    return sum(scores[i - 1, ids[i]].item() for i in range(len(before), len(ids)))
+    return math.fsum(scores[i - 1, ids[i]].item() for i in range(len(before), len(ids)))
 
 
 class TestScores:
@@ -208,7 +208,7 @@ class TestGroups:
         found = score(harness.Questions(built, task(metric="acc"), FIELD), model)
         mean = sum(unit[0] for unit in found) / sum(unit[1] for unit in found)
         loaded = {"tasks": {each.task_name: each for each in built.tasks}, "groups": {"both": built.group}}
-        reported = evaluate(wrapped(model, 4), loaded, bootstrap_iters=0)  # type: ignore[arg-type]
+        reported = evaluate(wrapped(model, 4), loaded, bootstrap_iters=0)
         assert mean == pytest.approx(reported["groups"]["both"]["acc,none"])
         each = [reported["results"][name]["acc,none"] for name in ("all", "few")]
         assert each[0] != each[1]
