@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any, Final
 
 from alignment_api.conditions import Reason
@@ -40,7 +41,7 @@ class AttemptFiles:
 
 
 def attempts_of(
-    layout: JobLayout, stage: StageLayout, runtime: Runtime, *, complete: bool, now: datetime
+    layout: JobLayout, stage: StageLayout, runtime: Runtime, *, complete: bool, now: datetime, history_bytes: int
 ) -> list[AttemptFiles]:
     """The attempts at a stage, in their order.
 
@@ -50,15 +51,17 @@ def attempts_of(
         runtime: what the specification says of its gang, for attempts that left no record.
         complete: whether the stage has its result.
         now: until when an attempt that runs has cost something.
+        history_bytes: how much of their metrics is read.
     """
     numbers = _numbers(stage)
+    most = history_bytes // max(1, len(numbers))
     found = [
-        _read(layout, number, stage.attempt(number), runtime, over=complete or number != numbers[-1], now=now)
+        _read(layout, number, stage.attempt(number), runtime, complete or number != numbers[-1], now, most)
         for number in numbers
     ]
     if complete and found and found[-1].attempt.state is State.LOST:  # its record was lost, not its result
         found[-1] = _changed(found[-1], state=State.SUCCEEDED)
-    return [_before(each, after) for each, after in zip(found, [*found[1:], None], strict=True)]
+    return [_before(each, after) for each, after in zip_longest(found, found[1:])]
 
 
 def _numbers(stage: StageLayout) -> list[int]:
@@ -70,12 +73,12 @@ def _numbers(stage: StageLayout) -> list[int]:
 
 
 def _read(
-    layout: JobLayout, number: int, own: AttemptLayout, runtime: Runtime, *, over: bool, now: datetime
+    layout: JobLayout, number: int, own: AttemptLayout, runtime: Runtime, over: bool, now: datetime, most: int
 ) -> AttemptFiles:
     record = reading.model(own.record, AttemptRecord)
     ending = _cause(reading.json_object(path) for path in sorted(_endings(own)))
     resolved = reading.json_object(own.resolved)
-    lines = list(reading.json_lines(own.metrics))
+    lines = list(reading.json_lines(own.metrics, most))
     entries = [entry for line in lines if (entry := entry_of(line)) is not None]
     times = [time for line in (*lines[:1], *lines[-1:]) if (time := _time(line)) is not None]
     resumed_from = resolved.get("resumedFrom")

@@ -1,4 +1,7 @@
-"""Geometry of the page's charts: numbers -> coordinates in the units of an SVG. Pure."""
+"""Geometry of the page's charts: numbers -> coordinates in the units of an SVG. Pure.
+
+Values are at most `curves.LARGEST`, so that no difference overflows.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Final
 
 from alignment_api.v1alpha1 import GateStatus
 
+from .curves import LARGEST
 from .model import Curve, Restart
 
 WIDTH: Final = 320
@@ -16,6 +20,9 @@ HEIGHT: Final = 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 14, 20
 _FEW_POINTS: Final = 40
 """Series of so few points show each of them as a dot."""
+
+_LEAST_SPAN: Final = 1e-290
+"""Ranges that a float can hardly part are drawn as one value."""
 
 PLOT_WIDTH: Final = 260
 PLOT_HEIGHT: Final = 40
@@ -108,12 +115,12 @@ def chart_of(curve: Curve, restarts: Sequence[Restart]) -> Chart:
 
 
 def interval_plot(gate: GateStatus) -> IntervalPlot | None:
-    """The picture of a gate; None if nothing finite was measured, or it has no threshold."""
+    """The picture of a gate; None if nothing was measured that can be drawn, or it has no threshold."""
     threshold = gate.at_least if gate.at_least is not None else gate.at_most
     if threshold is None or gate.value is None:
         return None
     numbers = [number for number in (gate.value, gate.lower, gate.upper, threshold) if number is not None]
-    if not all(map(math.isfinite, numbers)):
+    if not all(abs(number) <= LARGEST for number in numbers):
         return None
     low, high = _range(min(numbers), max(numbers))
     x = _scale(low, high, _PLOT_MARGIN, PLOT_WIDTH - _PLOT_MARGIN)
@@ -134,11 +141,11 @@ def interval_plot(gate: GateStatus) -> IntervalPlot | None:
 def ticks(low: float, high: float, most: int, *, whole_numbers: bool = False) -> list[float]:
     """Round numbers from ``low`` to ``high``, some ``most`` of them; ``low`` alone if there is nothing between."""
     span = high - low
-    if not math.isfinite(span) or span <= abs(high) * 1e-12:
+    if span <= max(abs(low), abs(high)) * 1e-12 or span < _LEAST_SPAN:
         return [low]
     rough = span / most
     unit = 10.0 ** math.floor(math.log10(rough))
-    step = next((unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough), unit * 10)
+    step = next((unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * (1 - 1e-9)), unit * 10)
     if whole_numbers:
         step = max(1.0, step)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -165,7 +172,7 @@ def whole(value: int) -> str:
 
 def _range(low: float, high: float) -> tuple[float, float]:
     """A range that is not empty."""
-    if high - low > 1e-12 * max(abs(low), abs(high)):
+    if high - low > 1e-12 * max(abs(low), abs(high)) and high - low >= _LEAST_SPAN:
         return low, high
     room = abs(high) * 0.1 or 1.0
     return low - room, high + room
@@ -176,10 +183,9 @@ class _scale:
 
     def __init__(self, low: float, high: float, begin: float, end: float) -> None:
         self._low, self._begin = low, begin
-        # Halves, because the span of two finite numbers may not be finite.
-        self._span, self._length = high / 2 - low / 2, end - begin
+        self._span, self._length = high - low, end - begin
 
     def __call__(self, value: float) -> float:
         if not self._span:
             return self._begin + self._length / 2
-        return self._begin + (value / 2 - self._low / 2) / self._span * self._length
+        return self._begin + (value - self._low) / self._span * self._length

@@ -46,6 +46,7 @@ class Bounds:
     """How much of a job is shown, however large it is.
 
     Attributes:
+        history_bytes: of all metrics together, what is read; of longer files, stretches.
         points: of all curves together.
         charts: of one stage.
         samples: of the most changed prompts of an evaluation, and of random ones.
@@ -53,6 +54,7 @@ class Bounds:
         most_text: bytes of the longest sample text.
     """
 
+    history_bytes: int = 32 << 20
     points: int = 40_000
     charts: int = 18
     samples: int = 10
@@ -131,7 +133,14 @@ class _StageReader:
     def report(self) -> StageReport:
         evaluation, model = self._evaluation(), self._model()
         complete = evaluation is not None if self._stage.method is Method.EVALUATE else model is not None
-        files = attempts_of(self._layout, self._folders, self._runtime, complete=complete, now=self._now)
+        files = attempts_of(
+            self._layout,
+            self._folders,
+            self._runtime,
+            complete=complete,
+            now=self._now,
+            history_bytes=int(self._bounds.history_bytes * self._share),
+        )
         attempts = [each.attempt for each in files]
         progress = [each.progress for each in files if each.progress is not None]
         tokens = max((each.tokens for each in progress), default=0)

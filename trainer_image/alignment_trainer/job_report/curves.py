@@ -6,11 +6,13 @@ the later attempt found them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from .model import Curve, Point, Series
+
+LARGEST: Final = 1e200
+"""No metric that means something is larger."""
 
 HELD_OUT: Final = "eval_"
 """Prefix of metrics on held-out rows."""
@@ -49,13 +51,13 @@ class Reported(NamedTuple):
 
 
 def entry_of(line: Any) -> tuple[int, dict[str, float]] | None:
-    """The step and finite numbers of one line of ``metrics.jsonl``; None of anything else."""
+    """The step and numbers of one line of ``metrics.jsonl``, without those beyond `LARGEST`; None of anything else."""
     if not isinstance(line, dict) or not _is_step(line.get("step")):
         return None
     numbers = {
         str(name): float(value)
         for name, value in line.items()
-        if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
     }
     return line["step"], numbers
 

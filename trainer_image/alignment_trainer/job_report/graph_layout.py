@@ -93,6 +93,10 @@ def _middles(
     rows: Sequence[Sequence[str]], links: Sequence[tuple[str, str]], height_of: Mapping[str, float]
 ) -> dict[str, float]:
     """Where the middle of each node is down the page: near its neighbours, without overlaps."""
+    neighbours: dict[str, list[str]] = {name: [] for name in height_of}
+    for source, target in links:
+        neighbours[source].append(target)
+        neighbours[target].append(source)
     middle: dict[str, float] = {}
     for row in rows:
         position = float(MARGIN)
@@ -101,7 +105,7 @@ def _middles(
             position += height_of[name] + _GAP
     for sweep in range(_SWEEPS):
         for row in rows if sweep % 2 else rows[::-1]:
-            wanted = {name: _mean([middle[o] for o in _neighbours(name, links)], middle[name]) for name in row}
+            wanted = {name: _mean([middle[o] for o in neighbours[name]], middle[name]) for name in row}
             _settle(row, wanted, height_of, middle)
     least = min((middle[name] - height_of[name] / 2 for name in middle), default=0) - MARGIN
     return {name: value - least for name, value in middle.items()}
@@ -118,10 +122,6 @@ def _settle(
     excess = _mean([middle[name] - wanted[name] for name in row], 0.0)
     for name in row:
         middle[name] -= excess
-
-
-def _neighbours(name: str, links: Sequence[tuple[str, str]]) -> list[str]:
-    return [a if b == name else b for a, b in links if name in (a, b)]
 
 
 def _path(stops: Sequence[tuple[float, float]]) -> str:

@@ -13,10 +13,8 @@ from pydantic import BaseModel, ValidationError
 _log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES: Final = 16 << 20
-MAX_LINES_BYTES: Final = 32 << 20
-"""Of longer files of JSON Lines, stretches of this size altogether are read, evenly spaced."""
-
-_STRETCH: Final = 1 << 20
+_STRETCHES: Final = 32
+"""In how many pieces a file is read that is too long to be read as a whole."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -49,11 +47,16 @@ def model(path: Path, kind: type[Model]) -> Model | None:
         return None
 
 
-def json_lines(path: Path) -> Iterator[Any]:
-    """The values in a file of JSON Lines; lines that are torn are left out."""
+def json_lines(path: Path, most: int) -> Iterator[Any]:
+    """The values in a file of JSON Lines; lines that are torn are left out.
+
+    Args:
+        path: the file.
+        most: bytes that are read; of a longer file, evenly spaced stretches with its beginning and its end.
+    """
     try:
         with path.open("rb") as file:
-            for stretch in _stretches(file.seek(0, 2)):
+            for stretch in _stretches(file.seek(0, 2), most):
                 file.seek(stretch.start)
                 content = file.read(len(stretch))
                 lines = content.split(b"\n")
@@ -115,11 +118,10 @@ def _encodable(value: Any) -> Any:
     return [_encodable(member) for member in value] if isinstance(value, list) else value
 
 
-def _stretches(size: int) -> list[range]:
+def _stretches(size: int, most: int) -> list[range]:
     """What of a file of ``size`` bytes is read."""
-    if size <= MAX_LINES_BYTES:
+    if size <= most:
         return [range(size)]
-    count = MAX_LINES_BYTES // _STRETCH
-    return [
-        range(start, start + _STRETCH) for start in ((size - _STRETCH) * index // (count - 1) for index in range(count))
-    ]
+    length = most // _STRETCHES
+    starts = ((size - length) * index // (_STRETCHES - 1) for index in range(_STRETCHES))
+    return [range(start, start + length) for start in starts]
