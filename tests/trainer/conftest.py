@@ -23,6 +23,7 @@ from alignment_trainer.run_files import RunFiles
 
 from ..ports import free_port
 from . import tiny
+from .promotions import FinishedJob, save_adapter
 from .supervised import progress
 
 # Steps of tiny models are shorter than dealing them out to threads; read when torch is imported.
@@ -243,3 +244,17 @@ def files(tmp_path: Path, own_signals: None) -> RunFiles:
     run_files = RunFiles(root)
     run_files.write_progress(progress(TrainerPhase.TRAINING))
     return run_files
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """What a stage that trained an adapter on the tiny model exports."""
+    folder = tmp_path_factory.mktemp("exported")
+    save_adapter(tiny_model, folder)
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_model: Path, exported: Path) -> FinishedJob:
+    """A job whose evaluation is over, to be promoted."""
+    return FinishedJob(tmp_path, tiny_model, exported)

@@ -16,23 +16,10 @@ from alignment_trainer.models.export import ModelMarker
 from alignment_trainer.promotion.run import promote
 
 from .promotion_kills import promote_killed_at
-from .promotions import FinishedJob, save_adapter
+from .promotions import FinishedJob
 
 PLACE = {"volume": {"path": "models/assistant"}}
 FILES = ["README.md", "complete.json", "config.json", "lineage.json", "model.safetensors"]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """What a stage with an adapter exports."""
-    folder = tmp_path_factory.mktemp("exported")
-    save_adapter(tiny_model, folder)
-    return folder
-
-
-@pytest.fixture
-def job(tmp_path: Path, tiny_model: Path, exported: Path) -> FinishedJob:
-    return FinishedJob(tmp_path, tiny_model, exported)
 
 
 def other_job(job: FinishedJob, tiny_model: Path, exported: Path, number: int) -> FinishedJob:

@@ -35,7 +35,7 @@ def card(record: JobRecord, choice: Choice, name: str) -> str:
         [f"# {name}", "", summary(record, choice)],
         ["## Use", "", *_use(record, choice)],
         ["## Training", "", *_training(record, choice)],
-        ["## Evaluation", "", *_evaluation(choice)],
+        ["## Evaluation", "", *_evaluation(record, choice)],
         ["## Limitations", "", *(f"- {line}" for line in _limitations(record, choice))],
         ["## Lineage", "", *_lineage()],
         ["## Reproduction", "", *_reproduction(record)],
@@ -130,13 +130,14 @@ def _trained(record: StageRecord) -> list[str]:
     return [stage.name, stage.method.value, lora, *map(str, numbers), rate_text, str(seed), str(record.attempts)]
 
 
-def _evaluation(choice: Choice) -> Iterator[str]:
+def _evaluation(record: JobRecord, choice: Choice) -> Iterator[str]:
     results, candidate = choice.results, choice.candidate
+    baseline = next((b.name for b in record.bases if b.path == results.baseline.path), results.baseline.path)
     heat = results.generation.temperature
     decoding = "greedy decoding" if heat == 0 else f"temperature {heat:g}"
     yield (
         f"{_count(results.prompts, 'held-out prompt')}, {decoding}, at most {results.generation.max_new_tokens} new "
-        f"tokens. Baseline: {results.baseline.path}. Intervals cover {results.confidence * _PERCENT:g} %, those of "
+        f"tokens. Baseline: {baseline}. Intervals cover {results.confidence * _PERCENT:g} %, those of "
         "gates what the gate asks for."
     )
     yield from ["", "### Gates", ""]
@@ -201,7 +202,9 @@ def _lineage() -> list[str]:
 def _reproduction(record: JobRecord) -> list[str]:
     import yaml
 
-    manifest = yaml.safe_dump(public_manifest(record.config), sort_keys=False, allow_unicode=True, width=120)
+    manifest = yaml.safe_dump(
+        public_manifest(record.config, brief=True), sort_keys=False, allow_unicode=True, width=120
+    )
     seeds = {stage.stage.name: stage.resolved["seed"] for stage in record.stages if "seed" in stage.resolved}
     return [
         f"Apply the job's manifest with the same trainer image and data; seeds: {json.dumps(seeds)}. Values of "

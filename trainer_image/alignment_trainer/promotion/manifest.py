@@ -14,15 +14,21 @@ _LOGIN: Final = re.compile(r"(://)[^/@\s]+@")
 _HIDDEN: Final = "***"
 
 
-def public_manifest(config: RunConfig) -> dict[str, Any]:
+def public_manifest(config: RunConfig, *, brief: bool = False) -> dict[str, Any]:
     """The manifest without what is nobody else's business.
 
-    Values of variables in Pod templates are hidden, for people write secrets there, and so are logins
-    in addresses. Rows written in the manifest are told by their digest: a model may be public though its data is not.
+    Values of variables in Pod templates are hidden, for people write secrets there, and so are logins in addresses.
+    Rows written in the manifest are told by their digest: a model may be public though its data is not. Nor is it said
+    where else the model was put, so that it is the same everywhere.
+
+    Args:
+        config: the job.
+        brief: leave out what is as it is by default.
     """
     metadata = {"name": config.job.name, "namespace": config.job.namespace}
-    spec = _public(config.spec.to_yaml_dict())
-    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}
+    spec = config.spec.model_copy(update={"promotion": None})
+    content = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=brief)
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": _public(content)}
 
 
 def _public(value: Any, name: str = "") -> Any:
