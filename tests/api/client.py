@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,16 @@ class Kubectl:
     def install_crd(self) -> None:
         """Apply the CustomResourceDefinition client-side and wait until the API server serves it."""
         self("apply", "--filename", CRD_PATH)
-        # `--for=condition` fails on a definition so new that its conditions are null.
-        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-        self("wait", established, "--timeout=30s", f"crd/{PLURAL}.{GROUP}")
+        # `kubectl wait` fails, however it is asked, on a definition so new that its conditions are null.
+        deadline = time.monotonic() + 30
+        while not self._is_established():
+            assert time.monotonic() < deadline, "the definition is not established"
+            time.sleep(0.1)
+
+    def _is_established(self) -> bool:
+        definition = json.loads(self("get", f"crd/{PLURAL}.{GROUP}", "--output", "json"))
+        conditions = definition.get("status", {}).get("conditions") or ()
+        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def _events(old: AlignmentJobStatus, new: AlignmentJobStatus) -> Iterator[Event]
     if new.prepare is not None:
         previous_prepare = old.prepare or PrepareStatus()
         yield from _run_events("Prepare", previous_prepare, new.prepare)
+        if new.prepare.reason == Reason.WAITING_FOR_JOB != previous_prepare.reason:
+            yield Event("Normal", Reason.WAITING_FOR_JOB, new.prepare.message or "")
         if _succeeded(previous_prepare, new.prepare):
             yield Event("Normal", Reason.PREPARED, "data and configuration of all stages are good")
     before = {stage.name: stage for stage in old.stages or ()}

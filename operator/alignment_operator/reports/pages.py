@@ -45,6 +45,8 @@ def report_routes(store: Store, read: Read) -> list[web.RouteDef]:
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def answer(request: web.Request) -> web.Response:
+        if not store.complete:
+            return _words(503, "the first listing is not complete: ask again in a moment\n")
         key, wants_numbers = _wanted(store, request.match_info["namespace"], request.match_info["name"])
         job = store.alignment_jobs.get(key)
         if job is None:

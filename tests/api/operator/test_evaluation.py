@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -123,7 +126,7 @@ def rank_0() -> Iterator[str]:
 def test_with_reports_turned_off_none_is_fetched_or_served(
     operator_kubeconfig: Path, team: Team, rank_0: str, tmp_path: Path
 ) -> None:
-    """The first test here, as no other operator may run beside this one."""
+    """The first of the tests here, as no other operator may run beside this one; nor beside the next one's."""
     settings = {"STATUS_INTERVAL_SECONDS": "1", "REPORTS": "off"}
     operator = OperatorProcess(operator_kubeconfig, tmp_path / "log.jsonl", settings).start()
     try:
@@ -138,6 +141,43 @@ def test_with_reports_turned_off_none_is_fetched_or_served(
         assert kept_reports(team, job) == []
     finally:
         operator.stop()
+
+
+def test_killed_again_and_again_it_promotes_once(operator_kubeconfig: Path, team: Team, tmp_path: Path) -> None:
+    """Two rounds are carried to their end by an operator that is killed at random instants."""
+    operator = OperatorProcess(operator_kubeconfig, tmp_path / "log.jsonl", {"STATUS_INTERVAL_SECONDS": "1"})
+    chance = random.Random(6)
+    team.create_claim()
+    place = [{"volume": {"path": "models/best"}}]
+    rounds = [
+        team.create(release("first", to=place)),
+        team.create(release("second", to=place, model={"fromJob": {"name": "first"}})),
+    ]
+    # Whatever a Pod is, this is what it would say, and more.
+    ending = summary(gates=[GATE], promotion=RESULT, model={"path": "jobs/x", "digest": "sha256:1"})
+    uids: defaultdict[str, set[str]] = defaultdict(set)
+
+    def act_and_look() -> bool:
+        for job in rounds:
+            for one in team.find("Job", job):
+                uids[one["metadata"]["name"]].add(one["metadata"]["uid"])
+            for role in (labels.ROLE_PREPARE, labels.ROLE_TRAIN, labels.ROLE_PROMOTE):
+                team.finish_pods(job, role, ending)
+        return all(condition(team, name, "Complete")[0] == "True" for name in ("first", "second"))
+
+    deadline, kills = time.monotonic() + 90, 0
+    while not act_and_look():
+        assert time.monotonic() < deadline, [team.status(name) for name in ("first", "second")]
+        operator.start()
+        until = time.monotonic() + chance.uniform(0.02, 0.5) if kills < 6 else deadline
+        while time.monotonic() < until and not act_and_look():
+            pass
+        operator.kill()
+        kills += 1
+    assert kills >= 3
+    assert len(uids) == 8, "of each round Prepare, two gangs and a promotion"
+    assert all(len(seen) == 1 for seen in uids.values()), "no Job was created twice"
+    assert [condition(team, name, "Promoted") for name in ("first", "second")] == [("True", "Promoted")] * 2
 
 
 def test_a_model_whose_gates_hold_is_promoted_and_the_next_round_goes_on_from_it(

@@ -141,7 +141,8 @@ def test_what_is_waited_for(
 
 def test_a_job_that_is_not_there_yet_is_waited_for() -> None:
     scene = second_round()
-    scene.reconcile()
+    told = scene.reconcile().events
+    assert [(event.type, event.reason) for event in told] == [("Normal", Reason.WAITING_FOR_JOB)]
     assert "round-1, which does not exist yet" in message(scene)
     assert scene.stage("sft").reason == Reason.WAITING_FOR_JOB
     assert not scene.holds(ConditionType.STALLED)
