@@ -42,6 +42,7 @@ class Log:
 
     requests: list[Request] = field(default_factory=list)
     paid: int = 0
+    taken: int = 0
     under_way: int = 0
     most_under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -187,6 +188,19 @@ def verdict(decide: Decision, seconds: float = 0.0) -> Behaviour:
         _charge(request)
         choice = decide(first, second)
         send(request, completion(json.dumps({"reason": f"{choice} is better", "verdict": choice})))
+
+    return behave
+
+
+def dying(server: JudgeServer, after: int) -> Behaviour:
+    """Verdicts by `longer` until as many are paid for, and then no answer at all."""
+    alive = verdict(longer)
+
+    def behave(request: BaseHTTPRequestHandler, body: Any) -> None:
+        with server.log.lock:
+            server.log.taken += 1
+            number = server.log.taken
+        (alive if number <= after else hang_up)(request, body)
 
     return behave
 

@@ -24,7 +24,7 @@ KEY = "0" * 64
 def test_a_process_that_is_killed_pays_twice_for_what_was_under_way_at_most(tmp_path: Path, paid_before: int) -> None:
     needed = 2 * judge_client.COUNT
     with serving() as server:
-        server.always = verdict(longer, seconds=0.02)
+        server.always = verdict(longer, seconds=0.05)
         command = [sys.executable, "-m", judge_client.__name__, server.url, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             end = time.monotonic() + 60

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
 
 import pytest
 
 from alignment_api.v1alpha1.evaluation import LlmJudge, Rubric
 from alignment_trainer.data.rows import Role, message
+from alignment_trainer.evaluation.judges import pace
 from alignment_trainer.evaluation.judges.http_errors import complaint
 from alignment_trainer.evaluation.judges.rubrics import Comparison, questions, reminded
 from alignment_trainer.evaluation.judges.verdict_cache import digest
@@ -86,7 +89,7 @@ def test_position_bias() -> None:
         return verdict({place: Ruling(choice, "") for place, choice in zip((A, B), choices, strict=False)})
 
     bias = position_bias([of(A, B), of(A, A), of(TIE, TIE), of(B, TIE), of(A), Verdict(0.5)])
-    assert (bias.pairs, bias.inconsistent, bias.first_place) == (4, 0.5, 3 / 5)
+    assert (bias.pairs, bias.inconsistent, bias.first_place) == (4, 0.5, 4 / 6)
     nothing = position_bias([])
     assert (nothing.pairs, nothing.inconsistent, nothing.first_place) == (0, None, None)
 
@@ -200,3 +203,36 @@ def test_a_digest_is_of_all_that_decides() -> None:
 )
 def test_complaints_of_endpoints(body: str, said: str) -> None:
     assert complaint(body.encode()) == said
+
+
+async def test_no_minute_holds_more_requests_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    times: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    rate = pace.Pace(7, clock=lambda: now)
+    for number in range(50):
+        await rate.turn()
+        times.append(now)
+        now += 0.5 * (number % 3)
+        if number == 20:
+            rate.pause(45)
+    assert times[21] - times[20] >= 45
+    for start in times:
+        assert sum(start <= time < start + 60 - 1e-6 for time in times) <= 7
+    assert sum(times[30] <= time < times[30] + 60 - 1e-6 for time in times) == 7
+
+
+async def test_a_pause_holds_for_those_who_wait_already() -> None:
+    rate = pace.Pace(600)
+    begun = time.monotonic()
+    await rate.turn()
+    waiting = asyncio.create_task(rate.turn())
+    await asyncio.sleep(0)
+    rate.pause(0.3)
+    await waiting
+    assert time.monotonic() - begun >= 0.3

@@ -41,8 +41,8 @@ class Dialect:
 
         Args:
             complaint: what the endpoint says.
-            understood: whether it has answered in this dialect before, so that a complaint without a word about it is
-                of something else.
+            understood: whether it has answered before, so that a complaint without a word about the form is about
+                something else.
         """
         said = complaint.casefold()
         if self.length == _LENGTH and _NEW_LENGTH in said:

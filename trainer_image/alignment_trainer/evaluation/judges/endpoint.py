@@ -96,7 +96,7 @@ class Endpoint:
                 self._change(dialect, status, str(error))
                 return None
             raise error
-        self._understood = self._understood or dialect == self._dialect
+        self._understood = True
         return reply(body)
 
     def _change(self, dialect: Dialect, status: int, complaint: str) -> None:

@@ -110,7 +110,7 @@ def position_bias(verdicts: Sequence[Verdict]) -> PositionBias:
     """How much the rulings of ``verdicts`` depend on the order."""
     pairs = [list(zip(one.places, one.rulings, strict=True)) for one in verdicts if len(one.rulings) == 2]
     differing = sum(len({_outcome(ruling.choice, place) for place, ruling in pair}) > 1 for pair in pairs)
-    decided = [ruling.choice for pair in pairs for _, ruling in pair if ruling.choice is not Choice.TIE]
+    decided = [ruling.choice for one in verdicts for ruling in one.rulings if ruling.choice is not Choice.TIE]
     return PositionBias(
         pairs=len(pairs),
         inconsistent=differing / len(pairs) if pairs else None,
