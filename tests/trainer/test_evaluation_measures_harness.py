@@ -237,6 +237,7 @@ class TestOwnTasksThatAreRefused:
             ({"process_docs": "!function utils.process"}, r"names the Python function utils.process \(process_docs\)"),
             ({"metric_list": [{"metric": "!function utils.m"}]}, r"function utils.m \(metric_list\[0\].metric\)"),
             ({"class": "some.Class"}, "sets class"),
+            ({"generation_kwargs": {"custom_generate": "x/y", "until": []}}, "sets generation_kwargs.custom_generate"),
             ({"unsafe_code": True}, "runs what the model answers as a program"),
             ({"metric_list": [{"metric": "someone/evil"}]}, "scored by someone/evil, which would be downloaded"),
             ({"metric_list": [{"metric": "acc", "hf_evaluate": True}]}, "downloaded and run as code"),
@@ -345,11 +346,21 @@ class TestTasksOfTheHarness:
 
 
 PREPARE = """
-import sys
+import socket, sys
 from pathlib import Path
+
+def refuse(*arguments):
+    raise AssertionError(f"importing needs no network: {arguments}")
+
+functions = socket.socket.connect, socket.getaddrinfo
+socket.socket.connect = socket.getaddrinfo = refuse
 from alignment_api.contract import JobLayout, JobReference
 from alignment_api.v1alpha1.evaluation import HarnessTask
 from alignment_trainer.evaluation.measures import harness
+from alignment_trainer.evaluation.measures.harness.definition import Definition
+
+Definition.of_harness("arc_easy").manager()
+socket.socket.connect, socket.getaddrinfo = functions
 layout = JobLayout(Path(sys.argv[1]), JobReference(namespace="team", name="job", uid="0123456789"))
 harness.prepare(HarnessTask(name="arc", task="arc_easy", few_shot=2), layout.stage("check"), layout, "spec", {})
 """

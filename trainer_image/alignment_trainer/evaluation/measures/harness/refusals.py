@@ -19,6 +19,15 @@ from ....exceptions import ConfigurationError
 _KINDS_OF_CODE: Final = ("class", "use_prompt", "custom_dataset")
 """Keys of a task that name Python code, or files elsewhere."""
 
+_GENERATION: Final = frozenset(
+    {
+        *("until", "do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "num_beams", "length_penalty"),
+        *("repetition_penalty", "no_repeat_ngram_size"),
+        *("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"),
+    }
+)
+"""Settings of generation that name no code; others of transformers' do, such as ``custom_generate``."""
+
 
 class Refused(Exception):
     """A task cannot be run; the text says why, and the way out."""
@@ -74,9 +83,9 @@ def refuse_code(name: str, config: Mapping[str, Any], *, own: bool) -> None:
                 f"task {name} names the Python function {value.name} ({path}): tasks of your own are YAML and data "
                 "alone; write it as a template, or prepare the data so that it is not needed"
             )
-        for key in _KINDS_OF_CODE:
-            if key in config:
-                raise Refused(f"task {name} sets {key}, which tasks of your own cannot: remove it")
+        unknown = sorted(set(config.get("generation_kwargs") or ()) - _GENERATION)
+        for key in [key for key in _KINDS_OF_CODE if key in config] + [f"generation_kwargs.{key}" for key in unknown]:
+            raise Refused(f"task {name} sets {key}, which tasks of your own cannot: remove it")
 
 
 def _functions(value: Any, path: str = "") -> list[tuple[str, Function]]:
