@@ -23,7 +23,7 @@ from alignment_trainer.run_files import RunFiles
 
 from ..ports import free_port
 from . import tiny
-from .promotions import FinishedJob, save_adapter
+from .promotions import FinishedJob, save_export
 from .supervised import progress
 
 # Steps of tiny models are shorter than dealing them out to threads; read when torch is imported.
@@ -247,14 +247,14 @@ def files(tmp_path: Path, own_signals: None) -> RunFiles:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """What a stage that trained an adapter on the tiny model exports."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a stage with an adapter exports, but for what makes a model of it."""
     folder = tmp_path_factory.mktemp("exported")
-    save_adapter(tiny_model, folder)
+    save_export(folder)
     return folder
 
 
 @pytest.fixture
-def job(tmp_path: Path, tiny_model: Path, exported: Path) -> FinishedJob:
+def job(tmp_path: Path, exported: Path) -> FinishedJob:
     """A job whose evaluation is over, to be promoted."""
-    return FinishedJob(tmp_path, tiny_model, exported)
+    return FinishedJob(tmp_path, exported, exported)

@@ -33,6 +33,22 @@ BEGAN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 TRAINED, CHECKED = "sft", "check"
 
 
+def save_export(folder: Path) -> None:
+    """Files like those of a model and its adapter, for tests that load none."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    (folder / ADAPTER_FOLDER).mkdir()
+    for path, seed in ((folder / "model.safetensors", 1), (folder / ADAPTER_FOLDER / "adapter_model.safetensors", 2)):
+        save_file({"weight": numpy.random.default_rng(seed).random(50_000, numpy.float32)}, path)
+    for name, content in (
+        ("config.json", {"model_type": "llama", "dtype": "float32"}),
+        ("tokenizer.json", {}),
+        (f"{ADAPTER_FOLDER}/adapter_config.json", {"base_model_name_or_path": "/workspace/cache"}),
+    ):
+        (folder / name).write_text(json.dumps(content))
+
+
 def save_adapter(base: Path, folder: Path) -> None:
     """What a stage with an adapter exports: the merged model and, in ``adapter/``, the adapter alone."""
     import torch

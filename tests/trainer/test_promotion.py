@@ -24,7 +24,7 @@ from alignment_trainer.exceptions import ConfigurationError, StorageError, Train
 from alignment_trainer.promotion.run import promote
 
 from . import tiny
-from .promotions import BASE, CHECKED, COMMIT, TRAINED, FinishedJob
+from .promotions import BASE, CHECKED, COMMIT, TRAINED, FinishedJob, save_adapter
 
 PLACE = {"volume": {"path": "models/assistant"}}
 IMAGE = f"registry.example.com/trainer@sha256:{'1' * 64}"
@@ -100,6 +100,19 @@ STATEMENT = {
     },
 }
 """in-toto's Statement v1 with SLSA's Provenance v1, and the one extension that is ours."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """What a stage that trained an adapter on the tiny model exports."""
+    folder = tmp_path_factory.mktemp("exported")
+    save_adapter(tiny_model, folder)
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_model: Path, exported: Path) -> FinishedJob:
+    return FinishedJob(tmp_path, tiny_model, exported)
 
 
 def promoted(job: FinishedJob, **spec: Any) -> Path:

@@ -22,10 +22,10 @@ PLACE = {"volume": {"path": "models/assistant"}}
 FILES = ["README.md", "complete.json", "config.json", "lineage.json", "model.safetensors"]
 
 
-def other_job(job: FinishedJob, tiny_model: Path, exported: Path, number: int) -> FinishedJob:
+def other_job(job: FinishedJob, exported: Path, number: int) -> FinishedJob:
     """Another job in the same workspace."""
     reference = JobReference(namespace="team", name=f"other-{number}", uid=f"{number:08d}-1")
-    return FinishedJob(job.layout.workspace, tiny_model, exported, reference)
+    return FinishedJob(job.layout.workspace, exported, exported, reference)
 
 
 def seen(folder: Path) -> dict[str, bytes]:
@@ -73,13 +73,11 @@ def test_a_promotion_that_is_tried_again_changes_nothing(job: FinishedJob) -> No
     assert target.resolve() == version
 
 
-def test_the_version_before_is_kept_and_the_one_before_that_removed(
-    job: FinishedJob, tiny_model: Path, exported: Path
-) -> None:
+def test_the_version_before_is_kept_and_the_one_before_that_removed(job: FinishedJob, exported: Path) -> None:
     target = job.layout.workspace / "models/assistant"
     versions = []
     for number in range(4):
-        one = other_job(job, tiny_model, exported, number)
+        one = other_job(job, exported, number)
         promote(one.config(PLACE), one.layout, 1)
         versions.append(target.resolve())
         assert [version.exists() for version in versions] == [number - i < 2 for i in range(number + 1)]
@@ -152,9 +150,9 @@ def test_a_damaged_version_is_written_anew(job: FinishedJob) -> None:
 
 
 def test_killed_at_every_step_it_shows_old_or_new_and_the_next_attempt_finishes(
-    job: FinishedJob, tiny_model: Path, exported: Path
+    job: FinishedJob, exported: Path
 ) -> None:
-    first = other_job(job, tiny_model, exported, 1)
+    first = other_job(job, exported, 1)
     promote(first.config(PLACE), first.layout, 1)
     target = job.layout.workspace / "models/assistant"
     old, step, kills = seen(target), 0, 0
@@ -178,9 +176,9 @@ def test_killed_at_every_step_it_shows_old_or_new_and_the_next_attempt_finishes(
     assert sorted(path.name for path in target.parent.iterdir()) == [".assistant.versions", "assistant"]
 
 
-def test_readers_never_see_a_mixture(job: FinishedJob, tiny_model: Path, exported: Path) -> None:
+def test_readers_never_see_a_mixture(job: FinishedJob, exported: Path) -> None:
     """Readers resolve the link, and read card, lineage and weights of what they found while it is replaced."""
-    jobs = [job, other_job(job, tiny_model, exported, 1)]
+    jobs = [job, other_job(job, exported, 1)]
     wanted = []
     target = job.layout.workspace / "models/assistant"
     for one in jobs:
