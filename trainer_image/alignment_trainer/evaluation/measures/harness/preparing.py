@@ -19,7 +19,7 @@ from ....data import built_once
 from . import own_task
 from .building import Download, build, save_data
 from .definition import Definition
-from .questions import DEFINITION, DIGEST, Questions, folder_of
+from .questions import DEFINITION, SUMMARY, Questions, Summary, folder_of
 from .refusals import Refused, explained
 
 _TRIED: Final = 4
@@ -62,7 +62,7 @@ def prepare(
     source = f"lm_eval {version('lm_eval')} {task.model_dump_json()}"
     with explained(field):
         built_once.build(folder, source, lambda place: _fill(place, task, layout, field))
-        longest = Questions.from_folder(task, folder, field).longest_answer
+        longest = Summary.load(folder).longest_answer
         for name, limit in positions.items():
             if longest >= limit:
                 raise Refused(
@@ -83,7 +83,7 @@ def _fill(folder: Path, task: HarnessTask, layout: JobLayout, field: str) -> Non
     (folder / DEFINITION).write_text(definition.model_dump_json())
     questions = Questions.from_folder(task, folder, field)  # as gangs will make them
     questions.score(_Silent(), questions.sample(_TRIED))
-    (folder / DIGEST).write_text(questions.digest)
+    (folder / SUMMARY).write_text(questions.summary().model_dump_json())
 
 
 def _from_hub(layout: JobLayout, field: str) -> Download:

@@ -7,15 +7,17 @@ import json
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.defaults import DEFAULT_OTHER_SEED
+from lm_eval.models.utils import normalize_gen_kwargs
+from pydantic import BaseModel, ConfigDict
 
 from alignment_api.contract import StageLayout
 from alignment_api.v1alpha1 import GateMetric
@@ -34,12 +36,31 @@ from .refusals import Refused, explained
 from .scoring import scoring_of
 
 DEFINITION: Final = "task.json"
-DIGEST: Final = "questions.sha256"
+SUMMARY: Final = "questions.json"
 
 
 def folder_of(task: HarnessTask, folders: StageLayout) -> Path:
     """Where Prepare leaves what it takes to build the task's questions; its completion marker holds their digests."""
     return folders.data / "tasks" / task.name
+
+
+class Summary(BaseModel):
+    """What Prepare found of the questions.
+
+    Attributes:
+        digest: SHA-256 over all requests and how they are scored.
+        longest_answer: most tokens that a model is let write; 0 if it is only asked how likely given answers are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    longest_answer: int
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What is noted in the folder of a task."""
+        return cls.model_validate_json((folder / SUMMARY).read_bytes())
 
 
 @dataclass(frozen=True)
@@ -92,7 +113,7 @@ class Questions:
         folder = folder_of(settings, folders)
         with explained(field):
             questions = cls.from_folder(settings, folder, field)
-            if questions.digest != (folder / DIGEST).read_text():
+            if questions.digest != Summary.load(folder).digest:
                 raise Refused("the questions come out otherwise each time they are made, by chance: name another task")
         return questions
 
@@ -109,7 +130,11 @@ class Questions:
     def __len__(self) -> int:
         return len(self._questions)
 
-    @property
+    def summary(self) -> Summary:
+        """What tells the questions from others, and what they ask of a model."""
+        return Summary(digest=self.digest, longest_answer=self._longest_answer())
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over all requests and how they are scored."""
         digest = hashlib.sha256(f"{self._scoring.metric},{self._scoring.filter}\n".encode())
@@ -119,11 +144,7 @@ class Questions:
                 digest.update(json.dumps(asked, sort_keys=True, default=str).encode() + b"\n")
         return digest.hexdigest()
 
-    @property
-    def longest_answer(self) -> int:
-        """Most tokens that a model is let write; 0 if it is only asked how likely given answers are."""
-        from lm_eval.models.utils import normalize_gen_kwargs
-
+    def _longest_answer(self) -> int:
         options = [r.args[1] for q in self._questions for r in q.requests if r.request_type == "generate_until"]
         return max((int(normalize_gen_kwargs(each)["max_gen_toks"]) for each in options), default=0)
 
