@@ -180,6 +180,12 @@ def test_a_promotion_serves_its_report_as_a_gang_does(job: Job, monkeypatch: pyt
     assert summaries[0].report == job.layout.relative(job.layout.report)
 
 
+def test_a_port_that_is_taken_costs_no_promotion(job: Job, port: int, caplog: pytest.LogCaptureFixture) -> None:
+    action = lambda: Summary(exit_code=ExitCode.OK)  # noqa: E731
+    assert reported(action, job.config, job.layout, serving(port, "promote", 1)).report is not None
+    assert f"cannot be served at port {port}" in caplog.text
+
+
 def until_announced(port: int, timeout: float = 120) -> Progress:
     """The progress of a Pod, once it speaks of a report."""
     deadline = time.monotonic() + timeout

@@ -99,6 +99,8 @@ def publish(
 ) -> None:
     """Announce ``report``, serve it, and wait until it was fetched, the Pod is told to stop, or time is up.
 
+    It raises nothing: what the Pod has done is done.
+
     Args:
         report: what was written.
         files: the run folder, whose progress `http.serve` serves.
@@ -107,8 +109,12 @@ def publish(
         variables: the environment, which says how long to wait.
     """
     publication.offer(report)
-    announced = files.read_progress().model_copy(update={"report": report.digest, "updated_at": datetime.now(UTC)})
-    files.write_progress(announced)
+    try:
+        changes = {"report": report.digest, "updated_at": datetime.now(UTC)}
+        files.write_progress(files.read_progress().model_copy(update=changes))
+    except OSError as error:
+        _log.warning("the report cannot be announced: %s", error)
+        return
     deadline = time.monotonic() + wait_seconds(variables)
     while time.monotonic() < deadline and not stopped():
         if publication.was_fetched:

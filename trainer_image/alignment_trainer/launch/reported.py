@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from . import http
 from .masking import Mask
 from .published import Publication, publish, write_report
 
+_log = logging.getLogger(__name__)
 _LONGEST: Final = 2048
 
 
@@ -73,7 +75,11 @@ def serving(port: int, stage: str, attempt: int) -> Callable[[Written], None]:
             files, publication = RunFiles(Path(folder)), Publication()
             now = datetime.now(UTC)
             files.write_progress(Progress(stage=stage, attempt=attempt, phase=TrainerPhase.FINISHED, updated_at=now))
-            server = http.serve(port, files, files.root / "no-history", publication)
+            try:
+                server = http.serve(port, files, files.root / "no-history", publication)
+            except OSError as error:
+                _log.warning("the report cannot be served at port %d: %s", port, error)
+                return
             try:
                 publish(written, files, publication, stopped=lambda: False)
             finally:
