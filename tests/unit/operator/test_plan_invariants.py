@@ -37,6 +37,7 @@ class Histories(RuleBasedStateMachine):
         self.final: dict[str, Any] | None = None
         self.ever_suspended = False
         self.good_end = '{"exitCode": 0}'
+        self.others: dict[str, dict[str, Any]] = {}
 
     @initialize(
         parallel=st.integers(1, 3),
@@ -47,6 +48,7 @@ class Histories(RuleBasedStateMachine):
         queue=st.booleans(),
         promotion=st.sampled_from([True, True, False]),
         gate=st.sampled_from([True, True, True, False, None]),
+        waits=st.booleans(),
     )
     def begin(
         self,
@@ -58,6 +60,7 @@ class Histories(RuleBasedStateMachine):
         queue: bool,
         promotion: bool,
         gate: bool | None,
+        waits: bool,
     ) -> None:
         policy = {"maxParallelStages": parallel, "retries": {"infrastructure": retries}}
         if deadline is not None:
@@ -66,6 +69,9 @@ class Histories(RuleBasedStateMachine):
         spec["runtime"]["nodes"] = nodes
         if queue:
             spec["scheduling"] = {"queueName": "team-a"}
+        if waits:
+            spec["model"] = {"fromJob": {"name": "earlier", "stage": "sft"}}
+            self.other_job_changes("Succeeded", 0)
         if promotion:
             spec["promotion"] = {"to": [{"volume": {"path": "models/best"}}]}
         if gate is not None:
@@ -89,7 +95,7 @@ class Histories(RuleBasedStateMachine):
     # The operator.
 
     def decide(self) -> Plan:
-        observed = self.cluster.observe(progress=dict(self.progress), asking_since=EPOCH)
+        observed = self.cluster.observe(progress=dict(self.progress), asking_since=EPOCH, other_jobs=dict(self.others))
         first = plan(self.cluster.job, observed, SETTINGS, self.cluster.now)
         assert first == plan(self.cluster.job, observed, SETTINGS, self.cluster.now), "planning twice differs"
         assert first.status is not None
@@ -119,6 +125,18 @@ class Histories(RuleBasedStateMachine):
         self.cluster.catch_up()
 
     # The cluster.
+
+    @rule(phase=st.sampled_from(["Succeeded", "Running", "Failed"]), model=st.integers(0, 2))
+    def other_job_changes(self, phase: str, model: int) -> None:
+        """It may be made anew, and then has another model."""
+        result = {"path": f"models/{model}", "digest": "sha256:0"}
+        stage = {"name": "sft", "method": "sft", "phase": "Succeeded", "model": result}
+        status = {"phase": phase, "stages": [stage]}
+        self.others["earlier"] = {**alignment_job(name="earlier", uid=f"uid-{model}"), "status": status}
+
+    @rule()
+    def other_job_is_deleted(self) -> None:
+        self.others.clear()
 
     @rule(seconds=st.sampled_from([1, 7, 40, 200, 2000]))
     def pass_time(self, seconds: int) -> None:
@@ -256,6 +274,17 @@ class Histories(RuleBasedStateMachine):
         return any(f"-{stage}-" in name for name in self.cluster.succeeded)
 
     @invariant()
+    def all_pods_of_a_job_see_one_configuration(self) -> None:
+        """So that a model of another job is the same for all of them."""
+        volumes = [
+            volume
+            for job in self.cluster.jobs.values()
+            for volume in job["spec"]["template"]["spec"]["volumes"]
+            if volume["name"] == "run-config"
+        ]
+        assert all(volume == volumes[0] for volume in volumes)
+
+    @invariant()
     def promoted_is_true_of_what_is_promoted(self) -> None:
         conditions = {one["type"]: one for one in self.cluster.job.get("status", {}).get("conditions", [])}
         if conditions.get("Promoted", {}).get("status") == "True" and "promotion" in self.cluster.job["spec"]:
@@ -276,6 +305,7 @@ class Histories(RuleBasedStateMachine):
         cluster = self.cluster
         cluster.catch_up()
         cluster.job["spec"]["suspend"] = False
+        self.other_job_changes("Succeeded", 1)
         for _ in range(MAX_ROUNDS):
             decided = self.decide()
             cluster.carry_out(decided)

@@ -55,17 +55,17 @@ def resolve(pipeline: Pipeline, context: Context) -> Pipeline | None:
     What is found is acted upon only when the stored status knows it, and it stands in the specification in place of
     the reference: until then the other job may change.
     """
+    references = tuple(uses.job_models(context.spec))
+    if not references:
+        return None
     models = list(context.stored.models or ())
     pending: list[tuple[str, _Pending]] = []
-    references = tuple(uses.job_models(context.spec))
     for use in references:
         found = _look(use, context)
         if isinstance(found, _Pending):
             pending.append((use.field, found))
         else:
             models.append(found)
-    if not references:
-        return None
     pipeline = replace(pipeline, models=tuple(models), is_stuck=any(one.is_stuck for _, one in pending))
     text = "; ".join(f"{field}.fromJob: {one.why}" for field, one in pending) or "the models of other jobs are found"
     # What is found is stored first, and the job looked at again with it.
