@@ -149,6 +149,13 @@ def test_equal_responses_and_repeated_comparisons_cost_nothing(server: JudgeServ
     assert costs(folder, verdicts).reused == 2
 
 
+def test_half_a_character_is_sent_as_a_question_mark(server: JudgeServer, folder: Path) -> None:
+    case = Comparison((message(Role.USER, "say \ud83d"),), "a longer \udc00", "short")
+    (found,) = compare(server.url, [case], folder)
+    assert found.outcome == 1
+    assert responses(server.log.requests[0].body) == ("a longer ?", "short")
+
+
 @pytest.mark.parametrize(
     "attack",
     [
@@ -373,6 +380,14 @@ def test_requests_per_minute(server: JudgeServer, folder: Path) -> None:
     compare(server.url, comparisons(15), folder, requestsPerMinute=1200, bothOrders=False)
     assert len(server.log.requests) == 15
     assert 14 * 0.05 <= time.monotonic() - begun < 5
+
+
+def test_those_who_wait_for_the_budget_do_not_outlive_a_failure(server: JudgeServer, folder: Path) -> None:
+    server.before = [verdict(longer, seconds=0.3)]
+    server.always = answer({"error": "no"}, 401)
+    begun = time.monotonic()
+    refused(ConfigurationError, "tokenSecretRef", server.url, folder, count=9, concurrency=4, maxTokens=8000)
+    assert time.monotonic() - begun < 10
 
 
 def test_a_budget_of_calls_is_for_all_attempts(server: JudgeServer, folder: Path) -> None:

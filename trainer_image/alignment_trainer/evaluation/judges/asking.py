@@ -88,8 +88,13 @@ class Asker:
         self._proven = proven
         self._answers = 0
         self._lost = 0
-        self._problem = ""
+        self._last_loss = ""
         self._stopped = asyncio.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         """Take in what is under way, and send nothing more."""
@@ -112,31 +117,32 @@ class Asker:
             UnavailableError: the endpoint is gone.
         """
         waits = pauses(self._patience.first, self._patience.longest)
-        wording, was_answered = question, False
+        wording, was_answered, problem = question, False, ""
         for repeats_left in range(self._judge.retries, -1, -1):
             try:
                 reply = await self._request(wording, held=repeats_left == self._judge.retries)
             except Transient as error:
-                self._problem = str(error)
+                problem = str(error)
                 if repeats_left:
                     await self._wait(next(waits), error.pause)
                 continue
             except Unanswerable as error:
-                self._note_answer(f"the endpoint does not answer this question: {error}")
-                raise NoRuling(self._problem) from None
+                problem = f"the endpoint does not answer this question: {error}"
+                self._note_answer(problem)
+                raise NoRuling(problem) from None
             ruling = parse(reply.text)
             if ruling is not None:
                 await asyncio.to_thread(self._keep, question, ruling)
                 self._budget.count_ruling()
                 self._note_ruling()
                 return ruling
-            was_answered, self._problem = True, f"the answer is no verdict: {reply.shown!r}"
+            was_answered, problem = True, f"the answer is no verdict: {reply.shown!r}"
             wording = reminded(question)
         if was_answered:
-            self._note_answer(self._problem)
+            self._note_answer(problem)
         else:
-            self._note_loss()
-        raise NoRuling(f"given up after {self._judge.retries + 1} requests; {self._problem}")
+            self._note_loss(problem)
+        raise NoRuling(f"given up after {self._judge.retries + 1} requests; {problem}")
 
     def finish(self) -> None:
         """Look back when all questions were asked.
@@ -145,14 +151,15 @@ class Asker:
             UnavailableError: none was answered.
         """
         if self._lost and not self._answers:
-            raise self._outage()
+            raise self._outage(self._last_loss)
 
     async def _request(self, question: list[Message], *, held: bool) -> Reply:
         """The answer to one request, in a form that the endpoint understands."""
         most = self._most_tokens(question)
         while True:
             await self._pace.turn()
-            if self._stopped.is_set():
+            if self.stopped:
+                self._budget.release(int(held), most if held else 0)
                 raise NoRuling("another question has failed")
             if not held and not self._budget.hold(1, most):
                 raise NoRuling(self.beyond_budget)
@@ -204,22 +211,22 @@ class Asker:
     def _note_answer(self, problem: str) -> None:
         self._answers += 1
         self._lost = 0
-        self._problem = problem
-        if not self._proven and self._answers >= HOPELESS:
+        if not self._proven and self._answers == HOPELESS:  # said once
             message = (
                 f"model {self._judge.model!r} ruled on none of {self._answers} questions ({problem}): name a model "
                 "that can answer with JSON, or raise maxResponseTokens"
             )
             raise ConfigurationError(message, [Problem(field=f"{self._field}.model", message=message)])
 
-    def _note_loss(self) -> None:
+    def _note_loss(self, problem: str) -> None:
         self._lost += 1
-        if self._lost >= OUTAGE:
-            raise self._outage()
+        self._last_loss = problem
+        if self._lost == OUTAGE:  # said once, though others fail with this one
+            raise self._outage(problem)
 
-    def _outage(self) -> UnavailableError:
+    def _outage(self, problem: str) -> UnavailableError:
         message = (
             f"the judge's endpoint gave no answer to {self._lost} questions in a row, each sent "
-            f"{self._judge.retries + 1} times; {self._problem}. Verdicts so far are kept"
+            f"{self._judge.retries + 1} times; {problem}. Verdicts so far are kept"
         )
         return UnavailableError(message, [Problem(field=f"{self._field}.url", message=message)])

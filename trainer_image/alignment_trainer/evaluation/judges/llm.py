@@ -12,7 +12,8 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -110,8 +111,8 @@ def compare(
     """
     kept = VerdictCache(cache)
     cases = [_Case.of(judge, comparisons[indices[0]], indices, kept) for indices in _places(comparisons)]
-    known, asked = sum(len(case.known) for case in cases), sum(len(case.questions) for case in cases)
-    _log.info("%s: %d comparisons, %d of %d rulings are known", field, len(cases), known, asked)
+    known = sum(len(case.known) for case in cases)
+    _log.info("%s: %d comparisons that differ, %d rulings are known", field, len(cases), known)
 
     ledger = Ledger(spent, attempt)
 
@@ -138,38 +139,49 @@ class _Case:
     """A comparison, as it is asked about.
 
     Attributes:
+        judge: who is asked.
+        comparison: what is compared.
         indices: where it stands.
-        questions: by the place of the candidate; none for responses that are the same.
-        known: rulings that are kept.
+        known: rulings that are kept, by the place of the candidate.
     """
 
+    judge: LlmJudge
+    comparison: Comparison
     indices: Sequence[int]
-    questions: Mapping[Choice, list[Message]]
     known: Mapping[Choice, Ruling]
 
     @classmethod
     def of(cls, judge: LlmJudge, comparison: Comparison, indices: Sequence[int], cache: VerdictCache) -> _Case:
-        if comparison.candidate == comparison.baseline:
-            return cls(indices, {}, {})
-        asked = questions(judge, comparison)
-        kept = {place: cache.get(digest(judge, question)) for place, question in asked.items()}
-        return cls(indices, asked, {place: ruling for place, ruling in kept.items() if ruling is not None})
+        case = cls(judge, comparison, indices, {})
+        kept = {place: cache.get(digest(judge, question)) for place, question in case.questions().items()}
+        return replace(case, known={place: ruling for place, ruling in kept.items() if ruling is not None})
+
+    def questions(self) -> dict[Choice, list[Message]]:
+        """By the place of the candidate; none about responses that are the same.
+
+        They are not held: those of all comparisons take several times the memory of the responses.
+        """
+        if self.comparison.candidate == self.comparison.baseline:
+            return {}
+        return questions(self.judge, self.comparison)
 
     async def verdict(self, asker: Asker) -> Verdict:
-        if not self.questions:
+        asked = self.questions()
+        if not asked:
             return Verdict(0.5)
         rulings = dict(self.known)
-        missing = [place for place in self.questions if place not in rulings]
-        if not await asker.reserve([self.questions[place] for place in missing]):
+        missing = [place for place in asked if place not in rulings]
+        if not await asker.reserve([asked[place] for place in missing]):
             return _without(rulings, asker.beyond_budget)
-        while missing:
-            place = missing.pop(0)
-            try:
-                rulings[place] = await asker.ask(self.questions[place])
-            except NoRuling as error:
-                asker.release([self.questions[place] for place in missing])
-                return _without(rulings, str(error))
-        return verdict({place: rulings[place] for place in self.questions})
+        try:
+            while missing:
+                place = missing.pop(0)
+                rulings[place] = await asker.ask(asked[place])
+        except NoRuling as error:
+            return _without(rulings, str(error))
+        finally:
+            asker.release([asked[place] for place in missing])
+        return verdict({place: rulings[place] for place in asked})
 
 
 def _without(rulings: Mapping[Choice, Ruling], problem: str) -> Verdict:
@@ -183,19 +195,23 @@ async def _all(cases: Sequence[_Case], asker: Asker, concurrency: int, advance: 
 
     async def work() -> None:
         for number, case in todo:
-            verdicts[number] = await case.verdict(asker)
+            found = await case.verdict(asker)
+            if asker.stopped:
+                return
+            verdicts[number] = found
             advance(len(case.indices))
 
     tasks = [asyncio.create_task(work()) for _ in range(min(concurrency, len(cases)))]
-    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    _, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     if others:
         asker.stop()
         await asyncio.wait(others, timeout=_LAST_ANSWERS)
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-    for task in done:
-        task.result()
+    for error in [task.exception() for task in tasks if not task.cancelled()]:
+        if error is not None:
+            raise error
     return [verdicts[number] for number in range(len(cases))]
 
 
@@ -204,5 +220,5 @@ def _places(comparisons: Sequence[Comparison]) -> list[list[int]]:
     places: dict[str, list[int]] = {}
     for index, comparison in enumerate(comparisons):
         texts = json.dumps([comparison.prompt, comparison.candidate, comparison.baseline], sort_keys=True)
-        places.setdefault(texts, []).append(index)
+        places.setdefault(sha256(texts.encode()).hexdigest(), []).append(index)
     return list(places.values())

@@ -124,7 +124,8 @@ def _question(judge: LlmJudge, comparison: Comparison, place: Choice, mark: str)
     criteria = judge.instructions if judge.rubric is Rubric.CUSTOM else _CRITERIA[judge.rubric]
     return [
         message(Role.SYSTEM, _SYSTEM.format(criteria=(criteria or "").strip(), mark=mark)),
-        message(Role.USER, "\n".join(parts)),
+        # JSON rows may hold half a character, which no request can.
+        message(Role.USER, "\n".join(parts).encode("utf-8", "replace").decode()),
     ]
 
 
