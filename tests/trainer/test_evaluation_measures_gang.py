@@ -16,7 +16,7 @@ from alignment_trainer import prepare
 from alignment_trainer.evaluation.language_model import LanguageModel
 from alignment_trainer.evaluation.measures import classifier as classifier_measure
 from alignment_trainer.evaluation.measures import harness, perplexity
-from alignment_trainer.evaluation.measures.harness.questions import wrapped
+from alignment_trainer.evaluation.measures.harness.asking import wrapped
 from alignment_trainer.evaluation.measures.units import Unit
 from alignment_trainer.evaluation.results import EvaluationResults, MetricResult
 from alignment_trainer.models.classifier import Classifier

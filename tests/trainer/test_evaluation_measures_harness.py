@@ -26,8 +26,8 @@ from alignment_api.v1alpha1.evaluation import HarnessTask
 from alignment_trainer.evaluation.language_model import LanguageModel
 from alignment_trainer.evaluation.measurement import Transform
 from alignment_trainer.evaluation.measures import harness
+from alignment_trainer.evaluation.measures.harness.asking import wrapped
 from alignment_trainer.evaluation.measures.harness.building import Built
-from alignment_trainer.evaluation.measures.harness.questions import wrapped
 from alignment_trainer.evaluation.measures.harness.refusals import Refused
 from alignment_trainer.evaluation.measures.harness.scoring import scoring_of
 from alignment_trainer.evaluation.measures.units import Unit
@@ -122,7 +122,7 @@ class TestScores:
         found = score(questions, model)
         assert [unit[0] for unit in found] == [float(i % 3 > 0) for i in range(13)]
         assert found == score(questions, model, batch_size=1)
-        assert questions.longest_answer == 5
+        assert questions.summary().longest_answer == 5
 
     def test_perplexity_of_words(self, layout: JobLayout, tiny_model: Path, model: LanguageModel) -> None:
         harness_tasks.save(layout.workspace / "tasks")
@@ -176,8 +176,8 @@ class TestScores:
     def test_questions_that_came_out_otherwise(self, layout: JobLayout) -> None:
         harness_tasks.save(layout.workspace / "tasks")
         prepared(layout, task())
-        digest = layout.stage("check").data / "tasks" / "mine" / "questions.sha256"
-        digest.write_text("0" * 64)
+        summary = layout.stage("check").data / "tasks" / "mine" / "questions.json"
+        summary.write_text(json.dumps(json.loads(summary.read_text()) | {"digest": "0" * 64}))
         with pytest.raises(ConfigurationError, match="otherwise each time"):
             harness.Questions.load(task(), layout.stage("check"), FIELD)
 

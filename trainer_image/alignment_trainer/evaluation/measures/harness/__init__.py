@@ -5,7 +5,8 @@ Prepare left (`Questions`) and need no network. Requests are those that the harn
 a chat template, and its own wrapper asks the model: the mean over all questions is what the harness reports.
 """
 
+from .asking import measure
 from .preparing import prepare
-from .questions import Questions, measure
+from .questions import Questions
 
 __all__ = ["Questions", "measure", "prepare"]

@@ -7,12 +7,14 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import datasets
 import numpy as np
+from lm_eval.api import task as harness_task
 from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
@@ -24,7 +26,8 @@ from .refusals import Refused, sandbox_templates
 Download = Callable[[Any, Mapping[str, Any]], Any]
 """Takes a task and the options of its dataset; returns its splits."""
 
-logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns at every model that it did not load it itself
+logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that it did not load itself
+harness_task.tqdm = partial(harness_task.tqdm, disable=True)
 
 _DATA: Final = "data"
 _OF_OTHERS: Final = ("tag", "group", "task_list")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,10 +23,6 @@ from alignment_api.contract import StageLayout
 from alignment_api.v1alpha1 import GateMetric
 from alignment_api.v1alpha1.evaluation import HarnessTask
 
-from ...contestants import Contestant
-from ...gang import Gang, Kept
-from ...language_model import LanguageModel
-from ...loaded import OnDemand
 from ...measurement import Measurement
 from .. import units
 from ..units import Unit
@@ -203,52 +199,6 @@ class Questions:
         """
         transform = self._scoring.transform
         return units.measurement(GateMetric.TASK, self.settings.name, candidate, own, baseline, transform)
-
-
-def measure(
-    contestant: Contestant,
-    model: OnDemand[LanguageModel],
-    questions: Questions,
-    batch_size: int,
-    gang: Gang,
-) -> list[Unit]:
-    """Two numbers for each question; every process must call this.
-
-    Args:
-        contestant: the model.
-        model: the same, for transformers.
-        questions: the task's questions, the same on every process.
-        batch_size: questions of a batch, and requests of one forward pass.
-        gang: the processes.
-
-    Raises:
-        ConfigurationError: an answer cannot be scored.
-    """
-    kept = Kept(
-        f"task-{questions.settings.name}-{contestant.name}",
-        {"model": contestant.identity, "questions": questions.digest},
-    )
-    ask = cache(lambda: wrapped(model(), batch_size))
-    with explained(questions.field):
-        return gang.share(
-            range(len(questions)),
-            batch_size,
-            lambda _, numbers: questions.score(ask(), numbers),
-            kept=kept,
-            size=questions.characters,
-        )
-
-
-def wrapped(model: LanguageModel, batch_size: int) -> Any:
-    """The model as the harness asks it.
-
-    Args:
-        model: the model.
-        batch_size: requests of one forward pass.
-    """
-    from lm_eval.models.huggingface import HFLM
-
-    return HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=batch_size)
 
 
 def _questions_of(task: ConfigurableTask, settings: HarnessTask) -> list[_Question]:
