@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from alignment_api.contract import JobReference
-from alignment_trainer import completion
-from alignment_trainer.exceptions import ConfigurationError, StorageError
+from alignment_api.contract import JobLayout, JobReference, RunConfig
+from alignment_api.v1alpha1 import AlignmentJobSpec
+from alignment_api.v1alpha1.model import VolumeModel
+from alignment_trainer import base_models, completion, prepare, storage
+from alignment_trainer.exceptions import ConfigurationError, Preempted, StorageError, TrainerError
 from alignment_trainer.models.export import ModelMarker
 from alignment_trainer.promotion.run import promote
 
+from .conftest import JOB, TRAINING, Workspace
 from .promotion_kills import promote_killed_at
 from .promotions import FinishedJob
+from .test_storage import MIB, fill, mounted
 
 PLACE = {"volume": {"path": "models/assistant"}}
 FILES = ["README.md", "complete.json", "config.json", "lineage.json", "model.safetensors"]
@@ -105,6 +109,74 @@ def test_what_no_promotion_wrote_is_not_touched(job: FinishedJob, kind: str) -> 
         promote(job.config(PLACE), job.layout, 1)
     assert [problem.field for problem in caught.value.problems] == ["spec.promotion.to[0].volume.path"]
     assert not list(target.parent.glob(".assistant*"))
+
+
+def test_prepare_refuses_a_place_before_anything_is_trained(workspace: Workspace) -> None:
+    (workspace.root / "mine").mkdir()
+    stage = {"name": "sft", "dataset": {"inline": {"rows": [{"prompt": "p", "completion": "c"}] * 4}}, "sft": {}}
+    check = {
+        "name": "check",
+        "dataset": {"inline": {"rows": [{"prompt": "p"}] * 4}},
+        "evaluate": {
+            "candidate": {"fromStage": "sft"},
+            "baseline": {"volume": {"path": "models/tiny"}},
+            "judges": [{"name": "form", "heuristic": {}}],
+            "gates": [{"metric": "winRate", "atLeast": 0.5}],
+        },
+    }
+    content = {
+        "model": {"volume": {"path": "models/tiny"}},
+        "workspace": {"persistentVolumeClaim": {"claimName": "w"}},
+        "stages": [stage | {"training": TRAINING}, check],
+        "promotion": {"to": [{"volume": {"path": "mine"}}, {"volume": {"path": "free"}}]},
+    }
+    config = RunConfig(job=JOB, spec=AlignmentJobSpec.model_validate(content))
+    with pytest.raises(TrainerError) as caught:
+        prepare.main(config, workspace.layout)
+    assert [problem.field for problem in caught.value.problems] == ["spec.promotion.to[0].volume.path"]
+
+
+def test_a_job_that_starts_from_a_promoted_model_keeps_its_version(job: FinishedJob, exported: Path) -> None:
+    promote(job.config(PLACE), job.layout, 1)
+    model = VolumeModel(path="models/assistant")
+    folder = base_models.fetch(model, job.layout, "spec.model")
+    other = other_job(job, exported, 1)
+    promote(other.config(PLACE), other.layout, 1)
+    assert folder.is_relative_to(job.layout.workspace)
+    assert seen(folder)["lineage.json"] == job.layout.lineage.read_bytes()
+    assert base_models.fetch(model, job.layout, "spec.model") != folder
+
+
+def test_a_full_volume_shows_the_old_model(
+    job: FinishedJob, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mounted(tmp_path / "small", 4 * MIB) as volume:
+        layout = JobLayout(volume, job.layout.job)
+        there = FinishedJob(volume, exported, exported)
+        promote(there.config(PLACE), layout, 1)
+        old = seen(volume / "models/assistant")
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)  # so that the next one needs space
+        filler = fill(volume)
+        with pytest.raises(StorageError, match="No space left on device"), storage.explained(volume):
+            promote(there.config(PLACE, artifact="adapter"), layout, 2)
+        assert seen(volume / "models/assistant") == old
+        filler.unlink()
+        promote(there.config(PLACE, artifact="adapter"), layout, 3)
+        assert "adapter_model.safetensors" in seen(volume / "models/assistant")
+
+
+def test_told_to_stop_it_stops_at_once(job: FinishedJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise Preempted("told to stop")
+
+    monkeypatch.setattr(os, "link", stop)
+    with pytest.raises(Preempted):
+        promote(job.config(PLACE, {"volume": {"path": "models/second"}}), job.layout, 1)
+    assert not (job.layout.workspace / "models/second").is_symlink()
 
 
 def test_a_path_below_a_file_is_refused(job: FinishedJob) -> None:

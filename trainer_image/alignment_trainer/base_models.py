@@ -77,8 +77,8 @@ def name_of(base: BaseModel) -> str:
 def fetch(base: BaseModel, layout: JobLayout, field: str) -> Path:
     """The local folder of ``base``: checked, and downloaded to the shared cache if it is on the hub.
 
-    The folder of a hub model is the snapshot of one commit, so that all stages and attempts see the same weights
-    though the branch moves.
+    The folder of a hub model is the snapshot of one commit, and that of a promoted model is one version of it, so that
+    all stages and attempts see the same weights though the branch or the link moves.
 
     Args:
         base: the model.
@@ -91,7 +91,7 @@ def fetch(base: BaseModel, layout: JobLayout, field: str) -> Path:
         UnavailableError: the hub cannot be reached and the model is not in the cache.
     """
     if isinstance(base, VolumeModel):
-        folder, field = layout.workspace / base.path, f"{field}.volume"
+        folder, field = _version_of(layout, base), f"{field}.volume"
         _check_files(folder, base.path, f"{field}.path")
     else:
         field = f"{field}.huggingFace"
@@ -100,6 +100,13 @@ def fetch(base: BaseModel, layout: JobLayout, field: str) -> Path:
     if base.trust_remote_code:
         remote_code.trust([folder])
     return folder
+
+
+def _version_of(layout: JobLayout, base: VolumeModel) -> Path:
+    """The folder that a path names now: that of a promoted model is a link, which another promotion may move."""
+    folder = layout.workspace / base.path
+    root, real = layout.workspace.resolve(), folder.resolve()
+    return layout.workspace / real.relative_to(root) if real.is_relative_to(root) else folder
 
 
 def _download(base: HuggingFaceModel, layout: JobLayout, field: str) -> Path:

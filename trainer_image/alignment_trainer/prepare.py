@@ -23,6 +23,7 @@ from .methods import kto, prompts
 from .models import chat_template, compatibility, reward_model
 from .models.tokenizer import load_tokenizer
 from .prepared import Prepared
+from .promotion import destinations
 from .registry import check_options
 
 _log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class _Preparation:
             self._errors += prepare_evaluation.errors(
                 stage, self._spec, self._folders, self._base_tokenizer, self._layout, path
             )
+        self._check_promotion()
         if self._errors:
             raise combined(self._errors)
         return self._prepared(data)
@@ -97,6 +99,13 @@ class _Preparation:
         problems = check_options(stage, self._spec.runtime_of(stage), path=path)
         if problems:
             self._errors.append(ConfigurationError(f"options of stage {stage.name} are wrong", problems))
+
+    def _check_promotion(self) -> None:
+        for index, place in enumerate(self._spec.promotion.to if self._spec.promotion is not None else ()):
+            try:
+                destinations.check(place, f"spec.promotion.to[{index}]", self._layout)
+            except TrainerError as error:
+                self._errors.append(error)
 
     def _fetch_models(self, stage: Stage, path: str) -> None:
         for below, source in base_models.sources(stage, self._spec):

@@ -13,6 +13,16 @@ from ..artifact import Artifact
 from . import hub, oci, s3, volume
 
 
+def check(place: Destination, field: str, layout: JobLayout) -> None:
+    """Refuse what can be seen to be wrong without the place's credentials, which the promotion alone gets.
+
+    Raises:
+        ConfigurationError: the place holds something else.
+    """
+    if place.volume is not None:
+        volume.check(place.volume, f"{field}.volume", layout)
+
+
 def put(artifact: Artifact, place: Destination, field: str, layout: JobLayout, attempt: int) -> str:
     """Put a model in one place and see that it is there.
 

@@ -54,7 +54,7 @@ def put(artifact: Artifact, place: VolumeDestination, field: str, layout: JobLay
         OSError: the volume cannot be written.
     """
     target = layout.workspace / place.path
-    versions = target.with_name(f".{target.name}.versions")
+    versions = _versions_of(target)
     job = layout.job.uid[:8]
     owner = f"{job}-{attempt}"  # in the names of what is not finished, so that attempts do not meet
     previous = _current(target, versions, f"{field}.path")
@@ -72,6 +72,20 @@ def put(artifact: Artifact, place: VolumeDestination, field: str, layout: JobLay
     _remove_outdated(versions, version.name)
     _remove_unfinished(target, versions, job)
     return place.path
+
+
+def check(place: VolumeDestination, field: str, layout: JobLayout) -> None:
+    """Refuse a place that `put` would refuse, long before there is anything to put there.
+
+    Raises:
+        ConfigurationError: something that no promotion wrote is there.
+    """
+    target = layout.workspace / place.path
+    _current(target, _versions_of(target), f"{field}.path")
+
+
+def _versions_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.versions")
 
 
 def _current(target: Path, versions: Path, field: str) -> str | None:
