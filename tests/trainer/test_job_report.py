@@ -362,6 +362,7 @@ def test_no_text_of_anybody_becomes_a_part_of_the_page(tmp_path: Path) -> None:
     assert page.count("&lt;script&gt;alert(1)") > 40
     assert "{{ 7*7 }}" in page
     assert "\x00" not in page
+    assert "\u202e" not in page
 
 
 def test_the_page_of_a_good_job_asks_for_nothing(page: str) -> None:

@@ -49,7 +49,7 @@ def split(parts: Sequence[Part], length: int) -> tuple[list[Part], list[Part]]:
     first: list[Part] = []
     for index, part in enumerate(parts):
         if len(part.text) > length:
-            at = part.text.rfind(" ", 0, length) + 1 or length
+            at = part.text.rfind(" ", length // 2, length) + 1 or length
             rest = [part._replace(text=part.text[at:]), *parts[index + 1 :]]
             return [*first, part._replace(text=part.text[:at])], rest
         first.append(part)
@@ -68,11 +68,20 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _parts(words: Sequence[str], same: set[int]) -> list[Part]:
+    """The stretches of a text; white space before a marked one belongs to what is not marked."""
     parts: list[Part] = []
     for index, word in enumerate(words):
         own = index not in same
-        if parts and parts[-1].own == own:
-            parts[-1] = Part(parts[-1].text + word, own)
-        else:
-            parts.append(Part(word, own))
+        if own and not (parts and parts[-1].own):
+            bare = word.lstrip()
+            _append(parts, word[: len(word) - len(bare)], own=False)
+            word = bare
+        _append(parts, word, own=own)
     return parts
+
+
+def _append(parts: list[Part], text: str, *, own: bool) -> None:
+    if parts and parts[-1].own == own:
+        parts[-1] = Part(parts[-1].text + text, own)
+    elif text:
+        parts.append(Part(text, own))

@@ -24,7 +24,8 @@ _NONE: Final = "\u2013"
 _FOLDED_AFTER: Final = 700
 """Characters of a response that are shown before the rest is folded."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ufffe\uffff]")
+"""Characters that HTML has no place for, and those that turn the direction of all that follows."""
 
 
 def page(report: JobReport) -> str:
