@@ -1,8 +1,9 @@
 """One look at one AlignmentJob: observe, plan, carry out.
 
 The order makes it safe to be killed at any instant. Objects come before the status that speaks of them, so a status
-never claims what is not there; every name is deterministic and every apply idempotent, so a step done twice is done
-once; and whatever was not written is planned again, from what the cluster then holds.
+never claims what is not there; what goes, goes after the status that says why, so that the operator's own deletion
+is never taken for a loss; every name is deterministic and every apply idempotent, so a step done twice is done once;
+and whatever was not written is planned again, from what the cluster then holds.
 """
 
 from __future__ import annotations
@@ -99,8 +100,9 @@ class Reconciler:
         now = self._clock()
         steps = plan(manifest, observed, self._settings, now)
         try:
-            await self._change_objects(key, steps)
+            await self._apply(key, steps)
         except RejectedError as error:
+            await self._delete(key, steps)
             told = (Event("Warning", Reason.RECONCILE_ERROR, str(error)),)
             await self._write_status(key, manifest, status_of_rejection(manifest, error, now), told)
             raise
@@ -112,7 +114,8 @@ class Reconciler:
             if wait > 0:
                 delays.append(wait)
             else:
-                await self._write_status(key, manifest, steps.status, steps.events)
+                await self._record(key, manifest, steps.status, steps)
+        await self._delete(key, steps)
         return max(min(delays), _SHORTEST_DELAY_SECONDS) if delays else None
 
     async def _observe(self, manifest: Manifest) -> Observed:
@@ -140,16 +143,23 @@ class Reconciler:
             return ()  # it waits for other jobs first
         return await self._cluster.references.missing(manifest["metadata"]["namespace"], spec)
 
-    async def _change_objects(self, key: Key, steps: Plan) -> None:
-        """Apply and delete. A refused object ends the applying, as what follows may need it, but not the deleting."""
+    async def _apply(self, key: Key, steps: Plan) -> None:
+        for manifest in steps.apply:
+            await self._cluster.applier.apply(manifest)
+            log.info("applied %s %s", manifest["kind"], manifest["metadata"]["name"], extra={JOB: str(key)})
+
+    async def _record(self, key: Key, manifest: Manifest, status: AlignmentJobStatus, steps: Plan) -> None:
+        """Write the status. One that the API server refuses does not keep what must go, which may hold nodes."""
         try:
-            for manifest in steps.apply:
-                await self._cluster.applier.apply(manifest)
-                log.info("applied %s %s", manifest["kind"], manifest["metadata"]["name"], extra={JOB: str(key)})
-        finally:
-            for target in steps.delete:
-                await self._cluster.applier.delete(target)
-                log.info("deleted %s %s", target.kind, target.name, extra={JOB: str(key)})
+            await self._write_status(key, manifest, status, steps.events)
+        except RejectedError:
+            await self._delete(key, steps)
+            raise
+
+    async def _delete(self, key: Key, steps: Plan) -> None:
+        for target in steps.delete:
+            await self._cluster.applier.delete(target)
+            log.info("deleted %s %s", target.kind, target.name, extra={JOB: str(key)})
 
     async def _write_status(
         self, key: Key, manifest: Manifest, status: AlignmentJobStatus, events: tuple[Event, ...] = ()

@@ -40,16 +40,16 @@ class Plan:
 
     Attributes:
         apply: manifests for server-side apply, in order; applying one twice changes nothing.
-        delete: objects to delete; one that is gone already is fine.
         status: the whole new status.
         urgent: whether a phase or condition changed, so that the status is written within a second; mere numbers may
             wait for the status interval.
         events: what to tell people.
-        wake_at: when to plan again though nothing happens; None when only an event can change anything.
+        delete: objects to delete; one that is gone already is fine.
+        delete: tuple[ObjectKey, ...] = ()
+    wake_at: when to plan again though nothing happens; None when only an event can change anything.
     """
 
     apply: tuple[dict[str, Any], ...] = ()
-    delete: tuple[ObjectKey, ...] = ()
     status: AlignmentJobStatus | None = None
     urgent: bool = False
     events: tuple[Event, ...] = ()

@@ -34,7 +34,7 @@ from .start import start_what_can
 def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """Decide what is to be done for ``job``.
 
-    The controller carries the plan out in the order apply, delete, status, events, and stops at the first step that
+    The controller carries the plan out in the order apply, status, events, delete, and stops at the first step that
     fails; planning again from whatever state that leaves comes to the same end. It must not plan from an AlignmentJob
     older than the status it wrote last.
 

@@ -1,6 +1,6 @@
 """Serves the reports of jobs, read-only, as they were fetched from Pods in which user code runs.
 
-Nothing in a report is trusted: no script runs, nothing is loaded, and it cannot be framed or send forms.
+Nothing in a report is trusted: no script runs, nothing is loaded, it leads nowhere by itself, and cannot be framed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Read = Callable[[JobReference], Awaitable[Report | None]]
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "form-action 'none'; frame-ancestors 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
