@@ -130,6 +130,9 @@ def download_secrets(stage: Stage) -> Iterator[SecretKeyReference]:
             yield source.hugging_face.token_secret_ref
         if source.s3 is not None and source.s3.credentials_secret is not None:
             yield from keys_of(source.s3.credentials_secret, S3_CREDENTIALS)
+    for task in stage.evaluate.measures.tasks if stage.evaluate is not None else ():
+        if task.token_secret_ref is not None:
+            yield task.token_secret_ref
 
 
 S3_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..base import INT32_MAX, ApiModel, DnsLabel, WorkspacePath
 from ..dataset import ColumnName, RowSource
-from ..model import ModelSource
+from ..model import ModelSource, SecretKeyReference
 
 
 class TextCorpus(RowSource):
@@ -33,19 +33,24 @@ class HarnessTask(ApiModel):
 
     name: DnsLabel = Field(description="Name by which gates and reports refer to the task.")
     task: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[-A-Za-z0-9_.]+$")] = Field(
-        description="Name of the task in the harness, such as `arc_easy`."
+        description="Name of the task in the harness, such as `arc_easy`, or of a group of tasks, such as `mmlu`."
     )
     folder: WorkspacePath | None = Field(
         default=None, description="Folder in the workspace with the task's own YAML and data. Unset: the harness's."
     )
     metric: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
-        default=None, description="Metric of the task, such as `acc_norm`. Unset: its first."
+        default=None,
+        description="Metric of the task, such as `acc_norm`; with one of the task's filters, such as "
+        "`exact_match,flexible-extract`. Unset: the first of each.",
     )
     few_shot: Annotated[int, Field(ge=0, le=64)] | None = Field(
         default=None, description="Examples shown before a question. Unset: as the task says."
     )
     limit: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = Field(
-        default=None, description="Use at most this many questions."
+        default=None, description="Use at most this many questions, of a group: of each of its tasks."
+    )
+    token_secret_ref: SecretKeyReference | None = Field(
+        default=None, description="Secret with a hub token, for tasks whose data is gated or private."
     )
 
 

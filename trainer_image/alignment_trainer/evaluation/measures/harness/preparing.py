@@ -11,7 +11,7 @@ from typing import Any, Final
 import datasets
 from lm_eval.api.instance import Instance
 
-from alignment_api.contract import JobLayout, StageLayout
+from alignment_api.contract import JobLayout, StageLayout, token_variable
 from alignment_api.v1alpha1.evaluation import HarnessTask
 
 from .... import hub
@@ -24,8 +24,6 @@ from .refusals import Refused, explained
 
 _TRIED: Final = 4
 """Questions of each task that are tried."""
-
-_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - a variable's name
 
 
 class _Silent:
@@ -79,22 +77,22 @@ def _define(task: HarnessTask, layout: JobLayout) -> Definition:
 
 def _fill(folder: Path, task: HarnessTask, layout: JobLayout, field: str) -> None:
     definition = _define(task, layout)
-    save_data(build(definition, _from_hub(layout, field)), folder)
+    save_data(build(definition, _from_hub(task, layout, field)), folder)
     (folder / DEFINITION).write_text(definition.model_dump_json())
     questions = Questions.from_folder(task, folder, field)  # as gangs will make them
     questions.score(_Silent(), questions.sample(_TRIED))
     (folder / SUMMARY).write_text(questions.summary().model_dump_json())
 
 
-def _from_hub(layout: JobLayout, field: str) -> Download:
+def _from_hub(settings: HarnessTask, layout: JobLayout, field: str) -> Download:
     def download(task: Any, options: Mapping[str, Any]) -> Any:
         if task.config.custom_dataset is not None:
             return task.config.custom_dataset(**(task.config.metadata or {}), **options)
         options = {name: value for name, value in options.items() if name != "trust_remote_code"}
-        has_token = _TOKEN in os.environ
-        with hub.errors_explained(f"{field}.task", f"dataset {task.DATASET_PATH}", has_token=has_token):
+        token = os.environ.get(token_variable(settings.token_secret_ref)) if settings.token_secret_ref else None
+        with hub.errors_explained(f"{field}.task", f"dataset {task.DATASET_PATH}", has_token=token is not None):
             return datasets.load_dataset(
-                task.DATASET_PATH, task.DATASET_NAME, cache_dir=str(layout.cache / "datasets"), **options
+                task.DATASET_PATH, task.DATASET_NAME, cache_dir=str(layout.cache / "datasets"), token=token, **options
             )
 
     return download
