@@ -26,6 +26,7 @@ class OnDemand(Generic[Model]):
     def __call__(self) -> Model:
         """The model, in memory."""
         if self._model is None:
+            gc.freeze()  # what was imported stays: looking through it again takes longer than to load a small model
             self._model = self._load()
         return self._model
 

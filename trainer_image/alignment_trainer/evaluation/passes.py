@@ -54,22 +54,22 @@ def responses(
         },
     )
 
-    def generate(load: Callable[[], Engine], batch_size: int) -> list[Response]:
-        with on_demand(load) as generator:
-            records = gang.share(
-                prompts,
-                batch_size,
-                lambda number, some: [answer.to_record() for answer in generator().respond(some, number)],
-                kept=kept,
-                size=characters,
-            )
+    def generate(generator: Callable[[], Engine], batch_size: int) -> list[Response]:
+        records = gang.share(
+            prompts,
+            batch_size,
+            lambda number, some: [answer.to_record() for answer in generator().respond(some, number)],
+            kept=kept,
+            size=characters,
+        )
         return [Response.from_record(record) for record in records]
 
     if engine is EngineName.VLLM:
         from .engines.vllm_engine import CALL_FACTOR, VllmEngine
 
         folder = str(contestant.folder)
-        return generate(lambda: VllmEngine(folder, overrides, settings, gang.device), CALL_FACTOR * settings.batch_size)
+        with on_demand(lambda: VllmEngine(folder, overrides, settings, gang.device)) as vllm:
+            return generate(vllm, CALL_FACTOR * settings.batch_size)
     return generate(lambda: TransformersEngine(model(), settings), settings.batch_size)
 
 
