@@ -64,7 +64,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [services]
   verbs: [create, patch, delete]
-# get: a dataset's ConfigMap is looked for before Prepare starts.
+# get: a dataset's ConfigMap is looked for before Prepare starts, and reports are read from theirs.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch, delete]
