@@ -86,7 +86,20 @@ def _shortened(summary: Summary) -> Summary:
         return summary.model_copy(update={"progress": summary.progress.model_copy(update={"metrics": kept})})
     if summary.data:
         return summary.model_copy(update={"data": _with_less_detail(summary.data)})
-    return summary.model_copy(update={"problems": [], "progress": None, "gates": None})
+    if summary.gates and (shorter := [_shorter(gate) for gate in summary.gates]) != summary.gates:
+        return summary.model_copy(update={"gates": shorter})
+    if summary.problems or summary.progress:
+        return summary.model_copy(update={"problems": [], "progress": None})
+    if summary.candidates:
+        return summary.model_copy(update={"candidates": None})
+    return summary.model_copy(update={"gates": None})
+
+
+def _shorter(gate: GateStatus) -> GateStatus:
+    """The gate without its message and with numbers of six digits; all of it is in the evaluation's report."""
+    numbers = {name: getattr(gate, name) for name in ("value", "lower", "upper")}
+    rounded = {name: None if value is None else float(f"{value:.6g}") for name, value in numbers.items()}
+    return gate.model_copy(update={"message": None, **rounded})
 
 
 _DETAILS: Final = (

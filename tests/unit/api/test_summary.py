@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
-from alignment_api.contract import MAX_SUMMARY_BYTES, StageData, Summary
-from alignment_api.v1alpha1 import DataStatus
+from alignment_api.contract import MAX_SUMMARY_BYTES, Progress, StageData, Summary, TrainerPhase
+from alignment_api.v1alpha1 import CandidateStatus, DataStatus, GateStatus
 
 LARGE = 2_000_000_000
 
@@ -67,3 +68,25 @@ def test_what_does_not_apply_takes_no_space() -> None:
     assert json.loads(text)["data"][0]["data"].keys() == {
         "rows", "trainRows", "evalRows", "invalidRows", "truncatedRows", "tokens",
     }  # fmt: skip
+
+
+def test_verdicts_of_gates_outlive_all_else() -> None:
+    """The most gates and candidates there can be, with names of the usual length, and reasons for each."""
+    gate = GateStatus(
+        metric="lengthControlledWinRate", judge="judge-of-helpfulness", passed=False, value=1 / 3, lower=1 / 7,
+        upper=5 / 7, confidence=0.95, at_least=0.55, samples=10_000, message="x" * 256,
+    )  # fmt: skip
+    candidates = [CandidateStatus(name=f"candidate-{number}", passed_gates=3, value=1 / 3) for number in range(8)]
+    progress = Progress(
+        stage="check",
+        attempt=1,
+        phase=TrainerPhase.FINISHED,
+        metrics={f"name/of/a/metric/{number}": 1 / 3 for number in range(64)},
+        updated_at=datetime.now(UTC),
+    )
+    summary = Summary(exit_code=0, gates=[gate] * 16, candidates=candidates, progress=progress)
+    text = summary.to_termination_message()
+    assert len(text.encode()) <= MAX_SUMMARY_BYTES
+    gates = Summary.model_validate_json(text).gates
+    assert gates is not None
+    assert [(found.passed, found.value) for found in gates] == [(False, 0.333333)] * 16
