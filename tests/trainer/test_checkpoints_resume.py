@@ -15,6 +15,7 @@ import pytest
 from alignment_api.contract import Summary
 from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import Method
+from alignment_trainer.job_report.model import JobReport, State
 
 from ..ports import free_port
 from . import tiny
@@ -139,6 +140,15 @@ def test_preempted_and_killed_run_ends_like_an_uninterrupted_one(volume: Workspa
     assert last.progress is not None
     assert uninterrupted.progress is not None
     assert last.progress.tokens == uninterrupted.progress.tokens
+
+    (reported,) = JobReport.model_validate_json(volume.layout.report_numbers.read_bytes()).stages
+    assert [each.state for each in reported.attempts] == [State.STOPPED, State.FAILED, State.SUCCEEDED]
+    assert [each.resumed_from for each in reported.attempts] == [0, preempted.checkpoint.step, resumed_at]
+    assert [each.nodes for each in reported.attempts] == [2, 2, 1]
+    assert reported.attempts[1].reason == "ProcessKilled"
+    assert reported.cost.lost_steps == max(by_step(volume.metrics(name, attempt=2))) - resumed_at
+    loss = next(curve.series[0] for curve in reported.curves if curve.name == "loss")
+    assert dict(loss.points) == {step: entry["loss"] for step, entry in actual.items()}
 
     # The last attempt could have been cut off after its last checkpoint: the next one only exports, with no step more.
     shutil.rmtree(volume.layout.stage(name).model)
