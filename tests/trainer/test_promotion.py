@@ -219,6 +219,7 @@ def test_the_lineage_is_provenance_of_every_file(
     ]
     resolved = job.trained.attempt(2).resolved
     assert stages[0]["resolvedConfiguration"] == {
+        "name": "resolved configuration",
         "uri": f"workspace:{job.layout.relative(resolved)}",
         "digest": {"sha256": hashlib.sha256(resolved.read_bytes()).hexdigest()},
     }
@@ -232,26 +233,30 @@ def test_the_lineage_is_provenance_of_every_file(
         "startedOn": "2026-11-01T12:00:00Z",
         "finishedOn": "2026-11-01T12:14:00Z",
     }
+    results = job.checked.report / "evaluation.json"
+    assert run["byproducts"][0]["digest"] == {"sha256": hashlib.sha256(results.read_bytes()).hexdigest()}
     assert run["alignment_evaluation"]["gates"][0]["value"] == 0.71
 
 
-def test_digests_of_folders_are_what_sha256sum_says(job: FinishedJob) -> None:
+def dir_hash(folder: Path) -> str:
     """in-toto's dirHash, by the command that its specification gives."""
+    command = "find . -type f | cut -c3- | LC_ALL=C sort | xargs -r sha256sum | sha256sum | cut -f1 -d' '"
+    return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True).stdout.strip()
+
+
+def test_digests_of_folders_are_what_sha256sum_says(job: FinishedJob) -> None:
     statement = lineage(promoted(job))
     (found,) = (
         entry["digest"]["dirHash"]
         for entry in statement["predicate"]["buildDefinition"]["resolvedDependencies"]
         if entry["name"] == "data/sft/train"
     )
-    command = "find . -type f | cut -c3- | LC_ALL=C sort | xargs -r sha256sum | sha256sum | cut -f1 -d' '"
-    said = subprocess.run(command, shell=True, cwd=job.trained.data / "train", capture_output=True, text=True)
-    assert found == said.stdout.strip()
+    assert found == dir_hash(job.trained.data / "train")
 
 
 def test_a_base_model_of_the_workspace_is_told_by_its_weights(job: FinishedJob, tiny_model: Path) -> None:
     source = {"volume": {"path": "models-in/tiny"}}
     config = job.config(PLACE, model=source)
-    weights = job.layout.workspace / BASE / "model.safetensors"
     prepared = json.loads(job.layout.prepared.read_text())
     (job.layout.workspace / "models-in").mkdir()
     (job.layout.workspace / BASE).rename(job.layout.workspace / "models-in/tiny")
@@ -261,9 +266,7 @@ def test_a_base_model_of_the_workspace_is_told_by_its_weights(job: FinishedJob, 
     promote(config, job.layout, 1)
     statement = lineage(job.layout.workspace / "models/assistant")
     first = statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
-    content = (job.layout.workspace / "models-in/tiny" / weights.name).read_bytes()
-    line = f"{hashlib.sha256(content).hexdigest()}  model.safetensors\n"
-    assert first["digest"] == {"dirHash": hashlib.sha256(line.encode()).hexdigest()}
+    assert first["digest"] == {"dirHash": dir_hash(job.layout.workspace / "models-in/tiny")}
     metadata, _ = card(job.layout.workspace / "models/assistant")
     assert "base_model" not in metadata  # the hub knows repositories alone
 

@@ -21,6 +21,8 @@ from .record import JobRecord, StageRecord
 
 _PIPELINE: Final = "text-generation"
 _PERCENT: Final = 100
+_NOTHING: Final = 1e-12
+"""Below it a number is what rounding has left of a zero."""
 
 
 def card(record: JobRecord, choice: Choice, name: str) -> str:
@@ -69,6 +71,7 @@ def _metadata(record: JobRecord, choice: Choice) -> str:
     from huggingface_hub import ModelCardData
 
     base = record.base_of(choice.stage)
+    on_hub = base is not None and base.commit is not None  # the hub knows repositories alone
     stages = ancestry(record.config, choice)
     datasets = [
         source.hugging_face.name
@@ -77,8 +80,8 @@ def _metadata(record: JobRecord, choice: Choice) -> str:
         if source.hugging_face is not None
     ]
     data = ModelCardData(
-        base_model=base.name if base is not None and base.commit is not None else None,
-        base_model_relation="adapter" if choice.is_adapter else "finetune",
+        base_model=base.name if base is not None and on_hub else None,
+        base_model_relation=("adapter" if choice.is_adapter else "finetune") if on_hub else None,
         datasets=list(dict.fromkeys(datasets)) or None,
         library_name="peft" if choice.is_adapter else "transformers",
         pipeline_tag=_PIPELINE,
@@ -166,7 +169,8 @@ def _limitations(record: JobRecord, choice: Choice) -> Iterator[str]:
     for metric in candidate.metrics:
         if metric.problem is not None:
             yield f"{_named(metric.metric, metric.of)} could not be measured: {metric.problem}"
-    yield from results.problems
+    told = [metric.problem for metric in candidate.metrics if metric.problem is not None]
+    yield from (problem for problem in results.problems if not problem.endswith(tuple(told)))
     for agreement in candidate.agreements:
         if agreement.kappa is not None:
             first, second = agreement.judges
@@ -230,8 +234,14 @@ def _bound(gate: GateStatus) -> str:
 def _number(number: Number | GateStatus | None) -> str:
     if number is None or number.value is None:
         return ""
-    interval = f" ({number.lower:.4g} to {number.upper:.4g})" if None not in (number.lower, number.upper) else ""
-    return f"{number.value:.4g}{interval}"
+    interval = ""
+    if number.lower is not None and number.upper is not None:
+        interval = f" ({_digits(number.lower)} to {_digits(number.upper)})"
+    return f"{_digits(number.value)}{interval}"
+
+
+def _digits(value: float) -> str:
+    return f"{0.0 if abs(value) < _NOTHING else value:.4g}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from alignment_api.v1alpha1.dataset import DatasetSource
 
-from .artifact import ArtifactFile, digest_of_files
+from .artifact import ArtifactFile
 from .choice import Choice
 from .manifest import public_manifest
-from .record import BaseRecord, JobRecord, StageRecord
+from .record import BaseRecord, JobRecord, StageRecord, StoredFile
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
@@ -69,6 +69,7 @@ def statement(record: JobRecord, choice: Choice, files: Iterable[ArtifactFile], 
                     startedOn=_time(record.started),
                     finishedOn=_time(record.ended),
                 ),
+                "byproducts": [_stored("evaluation", record.evaluation)],
                 "alignment_evaluation": evaluation(choice),
             },
         },
@@ -111,12 +112,14 @@ def _stage(record: StageRecord) -> dict[str, Any]:
         startedOn=_time(record.started),
         finishedOn=_time(record.ended),
         seed=record.resolved.get("seed"),
-        resolvedConfiguration={"uri": _uri(configuration.path), "digest": {"sha256": configuration.sha256}}
-        if configuration is not None
-        else None,
+        resolvedConfiguration=_stored("resolved configuration", configuration) if configuration is not None else None,
         model=record.model_digest,
         data=record.data.to_yaml_dict() if record.data is not None else None,
     )
+
+
+def _stored(name: str, file: StoredFile) -> dict[str, Any]:
+    return {"name": name, "uri": _uri(file.path), "digest": {"sha256": file.sha256}}
 
 
 def _base(base: BaseRecord) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def _base(base: BaseRecord) -> dict[str, Any]:
             "uri": f"https://huggingface.co/{base.name}/tree/{base.commit}",
             "digest": {"gitCommit": base.commit},
         }
-    return {"name": base.name, "uri": _uri(base.path), "digest": {"dirHash": digest_of_files(base.files)}}
+    return {"name": base.name, "uri": _uri(base.path), "digest": {"dirHash": base.digest}}
 
 
 def _data(record: StageRecord) -> Iterator[dict[str, Any]]:

@@ -45,13 +45,13 @@ class BaseRecord:
         name: hub repository, or path in the workspace.
         commit: commit of the repository; None for a model of the workspace.
         path: where it lies, relative to the workspace.
-        files: path -> SHA-256 of every weight file of a model of the workspace; of the hub's the commit says enough.
+        digest: digest of all files of a model of the workspace; of the hub's the commit says enough.
     """
 
     name: str
     commit: str | None
     path: str
-    files: dict[str, str]
+    digest: str | None
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,19 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What is known of a job."""
+    """What is known of a job.
+
+    Attributes:
+        config: its configuration.
+        stages: its stages, in their order.
+        bases: the models that it did not make.
+        evaluation: the results that decided.
+    """
 
     config: RunConfig
     stages: tuple[StageRecord, ...]
     bases: tuple[BaseRecord, ...]
+    evaluation: StoredFile
 
     @property
     def started(self) -> datetime | None:
@@ -118,8 +126,13 @@ class JobRecord:
         return dict(trained[-1].get("versions", {})) if trained else {}
 
 
-def read(config: RunConfig, layout: JobLayout) -> JobRecord:
+def read(config: RunConfig, layout: JobLayout, results: Path) -> JobRecord:
     """What the workspace tells of a job.
+
+    Args:
+        config: the job.
+        layout: its folders.
+        results: file with what the promoting stage found.
 
     Raises:
         OSError: Prepare's result, prepared rows or base models cannot be read.
@@ -127,7 +140,7 @@ def read(config: RunConfig, layout: JobLayout) -> JobRecord:
     prepared = Prepared.load(layout)
     stages = tuple(_stage(stage, prepared, layout) for stage in config.spec.stages)
     found = {base.path: base for base in _bases(config, prepared, layout)}
-    return JobRecord(config, stages, tuple(found.values()))
+    return JobRecord(config, stages, tuple(found.values()), _stored(results, layout))
 
 
 def _stage(stage: Stage, prepared: Prepared, layout: JobLayout) -> StageRecord:
@@ -143,12 +156,16 @@ def _stage(stage: Stage, prepared: Prepared, layout: JobLayout) -> StageRecord:
         started=min((record.started_at for record in records), default=None),
         ended=max((record.ended_at for record in records if record.ended_at), default=None),
         resolved=json.loads(last.read_text()) if last is not None else {},
-        resolved_file=StoredFile(layout.relative(last), sha256_of(last)) if last is not None else None,
+        resolved_file=_stored(last, layout) if last is not None else None,
         data=prepared.data.get(stage.name),
         splits={name: _digest(folders.data / name) for name in (TRAIN, EVAL) if (folders.data / name).is_dir()},
         data_path=layout.relative(folders.data),
         model_digest=marker.digest if marker is not None else None,
     )
+
+
+def _stored(path: Path, layout: JobLayout) -> StoredFile:
+    return StoredFile(layout.relative(path), sha256_of(path))
 
 
 def _record(attempt: AttemptLayout) -> AttemptRecord | None:
@@ -174,7 +191,7 @@ def _bases(config: RunConfig, prepared: Prepared, layout: JobLayout) -> Iterator
                     name=base_models.name_of(base),
                     commit=folder.name if on_hub else None,  # Prepare keeps the snapshot of one commit
                     path=path,
-                    files={} if on_hub else {file.name: sha256_of(file) for file in folder.glob("*.safetensors")},
+                    digest=None if on_hub else _digest(folder),
                 )
 
 

@@ -65,7 +65,7 @@ def build(config: RunConfig, layout: JobLayout, choice: Choice) -> Artifact:
         OSError: the workspace cannot be read.
     """
     files, digest = _model(layout, choice)
-    known = record.read(config, layout)
+    known = record.read(config, layout, layout.stage(choice.stage.name).report / RESULTS)
     mask = Mask.of(os.environ)
     name = _name(config, choice)
     text = mask.text(card.card(known, choice, name))
