@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignment_api.v1alpha1 import Tokenizer
+from alignment_api.contract import RunConfig
+from alignment_api.v1alpha1 import AlignmentJobSpec, Tokenizer
 from alignment_api.v1alpha1.evaluation import Engine, Generation
+from alignment_trainer import prepare
 from alignment_trainer.data.rows import Role, message
 from alignment_trainer.evaluation import engines
 from alignment_trainer.evaluation.engines import vllm_engine
 from alignment_trainer.evaluation.language_model import LanguageModel
 from alignment_trainer.exceptions import ConfigurationError
+
+from .conftest import JOB, Workspace
 
 FIELD = "spec.stages[0].evaluate.generation.engine"
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
@@ -27,6 +31,28 @@ def test_without_vllm_transformers_generates() -> None:
     with pytest.raises(ConfigurationError, match="does not have it") as caught:
         engines.choose(Engine.VLLM, has_gpu=True, field=FIELD)
     assert caught.value.problems[0].field == FIELD
+
+
+@pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed")
+def test_prepare_refuses_an_engine_that_the_image_lacks(workspace: Workspace) -> None:
+    tiny_model = {"volume": {"path": "models/tiny"}}
+    stage = {
+        "name": "check",
+        "dataset": {"inline": {"rows": [{"prompt": "say red"}]}, "format": "prompts"},
+        "evaluate": {
+            "candidate": tiny_model,
+            "baseline": tiny_model,
+            "generation": {"engine": "vllm"},
+            "judges": [{"name": "form", "heuristic": {}}],
+        },
+    }
+    spec = AlignmentJobSpec.model_validate(
+        {"workspace": {"persistentVolumeClaim": {"claimName": "w"}}, "stages": [stage]}
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        prepare.main(RunConfig(job=JOB, spec=spec), workspace.layout)
+    assert [problem.field for problem in caught.value.problems] == [FIELD]
+    assert not workspace.layout.prepared.exists()
 
 
 def test_with_vllm_a_gpu_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

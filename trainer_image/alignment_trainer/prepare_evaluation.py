@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from alignment_api.v1alpha1 import AlignmentJobSpec, Evaluate, GateMetric, Model
 
 from .base_models import BaseModel, base_of, name_of, root_of_source
 from .data import texts
+from .evaluation import engines
 from .evaluation.judges import reachable
 from .exceptions import ConfigurationError, TrainerError
 from .models import classifier, remote_code
@@ -50,6 +52,9 @@ def errors(
     problems = list(_incomparable(stage.evaluate, vocabularies, f"{path}.evaluate"))
     if problems:
         yield ConfigurationError(f"gates of stage {stage.name} cannot be computed", problems)
+    engine, place = stage.evaluate.generation.engine, f"{path}.evaluate.generation.engine"
+    # Whether there are GPUs shows in the gang; what the image lacks shows here.
+    yield from _attempt(partial(engines.choose, engine, has_gpu=True, field=place))
     measures, field = stage.evaluate.measures, f"{path}.evaluate.measures"
     for index, text in enumerate(measures.texts):
         _log.info("text %s of stage %s", text.name, stage.name)
