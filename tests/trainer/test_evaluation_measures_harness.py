@@ -162,6 +162,26 @@ class TestScores:
         parts = {n: questions.score(wrapped(model, 2), [n])[0] for n in (7, 0, 12)}
         assert all(unit == pytest.approx(together[n], abs=1e-5) for n, unit in parts.items())
 
+    def test_forward_passes_are_as_small_as_memory_is(
+        self, layout: JobLayout, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        harness_tasks.save(layout.workspace / "tasks")
+        questions = prepared(layout, task(metric="brier_score", fewShot=2))
+        sizes: list[int] = []
+
+        def note(_: Any, inputs: tuple[torch.Tensor], __: Any) -> None:
+            sizes.append(inputs[0].numel())
+
+        hook = model.model.register_forward_hook(note)
+        at_once, largest = score(questions, model, batch_size=64), max(sizes)
+        sizes.clear()
+        monkeypatch.setattr("alignment_trainer.evaluation.measures.harness.asking._MOST_LOGITS", 320 * 100)
+        little_by_little = score(questions, model, batch_size=64)
+        hook.remove()
+        assert max(sizes) < largest / 4
+        for one, other in zip(at_once, little_by_little, strict=True):
+            assert one == pytest.approx(other, abs=1e-5)
+
     def test_a_limit(self, layout: JobLayout) -> None:
         harness_tasks.save(layout.workspace / "tasks")
         assert len(prepared(layout, task(limit=4))) == 4
