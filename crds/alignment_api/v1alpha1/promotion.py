@@ -22,8 +22,9 @@ class VolumeDestination(ApiModel):
     """A folder in the workspace."""
 
     path: WorkspacePath = Field(
-        description="Path relative to the root of the workspace volume. Readers see the model there before or the "
-        "whole new one, never a mixture."
+        description="Path relative to the root of the workspace volume. It becomes a symbolic link, which is moved in "
+        "one step: who resolves it once, as a `subPath` mount does, reads the model before or the whole new one. The "
+        "one before stays beside it until the next promotion."
     )
 
 

@@ -100,6 +100,7 @@ def connect(source: Place, field: str, refused: Callable[[str, str], TrainerErro
         scheme=address.scheme or None,
         connect_timeout=10,
         request_timeout=60,
+        background_writes=False,  # else what a slow store has not taken yet piles up in memory
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3),
         tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE"),
     )
