@@ -122,6 +122,26 @@ def test_numbers_are_short(value: float, text: str) -> None:
     assert charts.short(value) == text.replace("-", "\u2212")
 
 
+@pytest.mark.parametrize(
+    ("value", "lower", "upper", "expected"),
+    [
+        (0.596153, 0.42751, 0.75234, ("0.596", "[0.428, 0.752]")),
+        (8.91234, 8.71234, 9.11234, ("8.912", "[8.712, 9.112]")),
+        (51234.5, 50000.2, 52468.8, ("51234", "[50000, 52469]")),
+        (-0.01184, -0.08137, 0.06084, ("-0.0118", "[-0.0814, 0.0608]")),
+        (1.0, 1.0, 1.0, ("1", "[1, 1]")),
+        (0.5, None, None, ("0.5", None)),
+        (-0.961, -1.0078, None, ("-0.961", "[-1.008, ∞]")),
+        (1e-18, -7e-18, 7e-18, ("1e-18", "[-7e-18, 7e-18]")),
+    ],
+)
+def test_numbers_have_the_digits_that_their_intervals_leave(
+    value: float, lower: float | None, upper: float | None, expected: tuple[str, str | None]
+) -> None:
+    found = charts.with_interval(value, lower, upper)
+    assert tuple(text and text.replace("\u2212", "-") for text in found) == expected
+
+
 def test_the_plot_of_a_gate_puts_the_threshold_between_interval_and_side_that_passes() -> None:
     gate = GateStatus(metric="winRate", passed=True, value=0.6, lower=0.56, upper=0.64, at_least=0.55)
     plot = charts.interval_plot(gate)
@@ -280,6 +300,10 @@ def test_good_data_and_whole_attempts_are_not_remarked_on() -> None:
     good = data(chosenLongerFraction=0.5, desirableFraction=0.5, truncatedRows=1, duplicateRows=2)
     ended = attempt(1, 5, ended_at=datetime.now(UTC))
     assert findings.findings([stage(data=good, attempts=[ended])], []) == []
+
+
+def test_rows_that_nothing_is_learned_from_may_favour_length() -> None:
+    assert findings.findings([stage(method="evaluate", data=data(chosenLongerFraction=1.0))], []) == []
 
 
 def test_what_stages_share_is_said_once() -> None:

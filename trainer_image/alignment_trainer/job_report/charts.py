@@ -24,6 +24,9 @@ _FEW_POINTS: Final = 40
 _LEAST_SPAN: Final = 1e-290
 """Ranges that a float can hardly part are drawn as one value."""
 
+_MOST_DECIMALS: Final = 6
+_PLAIN: Final = 1e5
+
 PLOT_WIDTH: Final = 260
 PLOT_HEIGHT: Final = 40
 _PLOT_MIDDLE: Final = 13
@@ -163,6 +166,25 @@ def short(value: float) -> str:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
         text = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return text.replace("-", "\u2212")
+
+
+def with_interval(value: float, lower: float | None, upper: float | None) -> tuple[str, str | None]:
+    """A number to the digits that its interval leaves a meaning, and the interval.
+
+    A bound that is missing beside one that is there is not finite.
+    """
+    if lower is None and upper is None:
+        return short(value), None
+    width = 0.0 if lower is None or upper is None else upper - lower
+    decimals = 2 - math.floor(math.log10(width / 2)) if width > _LEAST_SPAN else None
+
+    def text(number: float) -> str:
+        if decimals is None or decimals > _MOST_DECIMALS or abs(number) >= _PLAIN:
+            return short(number)
+        return f"{number:.{max(0, decimals)}f}".replace("-", "\u2212")
+
+    bounds = ("\u2212\u221e" if lower is None else text(lower), "\u221e" if upper is None else text(upper))
+    return text(value), f"[{bounds[0]}, {bounds[1]}]"
 
 
 def whole(value: int) -> str:

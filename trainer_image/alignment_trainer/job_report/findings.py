@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from alignment_api.contract import Problem
+from alignment_api.v1alpha1 import Method
 
 from .model import Attempt, DataReport, EvaluationReport, Finding, Severity, StageReport, State
 
@@ -28,7 +30,9 @@ def findings(stages: Sequence[StageReport], problems: Iterable[Problem]) -> list
     for stage in stages:
         found += _of_attempts(stage)
         if stage.data is not None:
-            found += _of_data(stage.name, stage.data)
+            found += _of_rows(stage.name, stage.data)
+            if stage.method != Method.EVALUATE:
+                found += _of_training_rows(stage.name, stage.data)
         if stage.evaluation is not None:
             found += _of_evaluation(stage.name, stage.evaluation)
     return sorted(_together(found), key=lambda finding: _ORDER.index(finding.severity))
@@ -70,44 +74,45 @@ def _end(attempt: Attempt) -> str:
     return f"failed with {attempt.reason or 'an error'}{said}{lost}"
 
 
-def _of_data(stage: str, data: DataReport) -> Iterator[Finding]:
-    def warning(text: str) -> Finding:
-        return Finding(severity=Severity.WARNING, stages=[stage], text=text)
-
+def _of_rows(stage: str, data: DataReport) -> Iterator[Finding]:
     for limit in data.limits:
         if limit.limit is not None and limit.fraction > limit.limit:
             text = f"{limit.rows} of {limit.of} rows: {limit.counts} ({limit.field} allows {limit.limit:.3g})"
             yield Finding(severity=Severity.ERROR, stages=[stage], text=text)
     if data.leaked_rows:
-        yield warning(
-            f"{data.leaked_rows} held-out rows have a prompt that is trained on too: what they show is flattered"
-        )
+        text = f"{data.leaked_rows} held-out rows have a prompt that is trained on too: what they show is flattered"
+        yield _warning(stage, text)
     if data.invalid_rows:
-        yield warning(f"{data.invalid_rows} of {data.rows} rows are invalid and were dropped")
+        yield _warning(stage, f"{data.invalid_rows} of {data.rows} rows are invalid and were dropped")
+
+
+def _of_training_rows(stage: str, data: DataReport) -> Iterator[Finding]:
     if data.near_identical_rows:
-        yield warning(
-            f"{data.near_identical_rows} pairs differ only in case, spaces and punctuation: they teach nothing"
-        )
+        text = f"{data.near_identical_rows} pairs differ only in case, spaces and punctuation: they teach nothing"
+        yield _warning(stage, text)
     if data.train_rows and data.truncated_rows > _CUT * data.train_rows:
-        yield warning(f"{data.truncated_rows} of {data.train_rows} training rows are longer than maxLength")
+        yield _warning(stage, f"{data.truncated_rows} of {data.train_rows} training rows are longer than maxLength")
     if data.chosen_longer_fraction is not None and data.chosen_longer_fraction > _LONGER:
         share = f"{100 * data.chosen_longer_fraction:.0f} %"
-        yield warning(f"the chosen response is the longer one in {share} of the pairs: length itself may be learned")
+        yield _warning(
+            stage, f"the chosen response is the longer one in {share} of the pairs: length itself may be learned"
+        )
     balance = data.desirable_fraction
     if balance is not None and not _UNBALANCED <= balance <= 1 - _UNBALANCED:
-        yield warning(f"{100 * balance:.0f} % of the labelled rows are good: the other side is hardly seen")
+        yield _warning(stage, f"{100 * balance:.0f} % of the labelled rows are good: the other side is hardly seen")
 
 
 def _of_evaluation(stage: str, evaluation: EvaluationReport) -> Iterator[Finding]:
     results = evaluation.results
-    if results.prompts < _FEW_PROMPTS:
-        text = f"only {results.prompts} prompts: differences of ten percentage points can be chance"
-        yield Finding(severity=Severity.WARNING, stages=[stage], text=text)
+    if 0 < results.prompts < _FEW_PROMPTS:
+        points = 98 / math.sqrt(results.prompts)  # half of the 95 % interval of a share of one half
+        text = f"only {results.prompts} prompts: a win rate up to {50 + points:.0f} % can be chance"
+        yield _warning(stage, text)
     for problem in results.problems:
-        yield Finding(severity=Severity.WARNING, stages=[stage], text=problem)
+        yield _warning(stage, problem)
     for judge in results.judges:
         for problem in judge.problems:
-            yield Finding(severity=Severity.WARNING, stages=[stage], text=f"judge {judge.name}: {problem}")
+            yield _warning(stage, f"judge {judge.name}: {problem}")
     for candidate in results.candidates:
         failed = [gate for gate in candidate.gates if not gate.passed]
         if failed:
@@ -115,3 +120,7 @@ def _of_evaluation(stage: str, evaluation: EvaluationReport) -> Iterator[Finding
             count = f"{len(failed)} of {len(candidate.gates)} gates"
             severity = Severity.ERROR if candidate.chosen else Severity.NOTE
             yield Finding(severity=severity, stages=[stage], text=f"{candidate.name} does not pass {count}: {names}")
+
+
+def _warning(stage: str, text: str) -> Finding:
+    return Finding(severity=Severity.WARNING, stages=[stage], text=text)

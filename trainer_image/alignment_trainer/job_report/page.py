@@ -65,6 +65,7 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "chart_of": charts.chart_of,
         "interval_plot": charts.interval_plot,
+        "with_interval": charts.with_interval,
         "chart_size": (charts.WIDTH, charts.HEIGHT),
         "plot_size": (charts.PLOT_WIDTH, charts.PLOT_HEIGHT),
         "compared": _compared,
