@@ -124,8 +124,8 @@ class FinishedJob:
         files = list_files(folder)
         write_marker(folder, ModelMarker(files=files, digest=weights_digest(folder)))
 
-    def write_results(self, *, passed: bool = True, gates: int = 1) -> None:
-        """Write what the evaluation found."""
+    def write_results(self, *, passed: bool = True, gates: int = 1, path: str | None = None) -> None:
+        """Write what the evaluation found; ``path`` is of a candidate that no stage made."""
         gate = GateStatus(
             metric="winRate", judge="form", passed=passed, value=0.71, lower=0.6, upper=0.8, confidence=0.9,
             at_least=0.55, samples=40,
@@ -134,9 +134,9 @@ class FinishedJob:
         model = self.layout.relative(self.trained.model)
         candidate = CandidateResult(
             name="candidate",
-            path=model,
-            adapter_path=f"{model}/{ADAPTER_FOLDER}",
-            digest=weights_digest(self.trained.model),
+            path=path or model,
+            adapter_path=f"{model}/{ADAPTER_FOLDER}" if path is None else None,
+            digest=weights_digest(self.trained.model) if path is None else None,
             response_tokens=4000,
             chosen=True,
             passed=passed,

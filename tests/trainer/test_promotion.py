@@ -168,6 +168,31 @@ def test_the_adapter_alone_makes_the_same_model_of_the_base(job: FinishedJob, ex
     assert torch.allclose(logits(adapted, exported), merged, atol=1e-5)
 
 
+def test_a_model_that_no_stage_made_is_promoted_as_it_lies_there(job: FinishedJob, tiny_model: Path) -> None:
+    """A snapshot of the hub, whose files are links."""
+    snapshot = job.layout.workspace / BASE
+    blob = job.layout.workspace / "cache/hub/models--org--base/blobs/1"
+    blob.parent.mkdir()
+    (snapshot / "model.safetensors").rename(blob)
+    (snapshot / "model.safetensors").symlink_to("../../blobs/1")
+    job.write_results(path=BASE)
+    stages = [stage.to_yaml_dict() for stage in job.config(PLACE).spec.stages]
+    stages[1]["evaluate"]["candidate"] = {"huggingFace": {"repository": "org/base"}}
+    folder = promoted(job, stages=stages)
+    assert not (folder / "model.safetensors").is_symlink()
+    assert (folder / "model.safetensors").read_bytes() == (tiny_model / "model.safetensors").read_bytes()
+    metadata, text = card(folder)
+    assert metadata["base_model"] == "org/base"
+    assert "A language model evaluated, starting from org/base" in text
+    assert refusal_of_adapter(job, stages) == ["spec.promotion.artifact"]
+
+
+def refusal_of_adapter(job: FinishedJob, stages: list[dict[str, Any]]) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        promote(job.config(PLACE, stages=stages, artifact="adapter"), job.layout, 1)
+    return [problem.field for problem in caught.value.problems]
+
+
 @pytest.mark.parametrize(("passed", "gates"), [(False, 1), (True, 0)])
 def test_without_every_gate_nothing_is_promoted(job: FinishedJob, passed: bool, gates: int) -> None:
     job.write_results(passed=passed, gates=gates)

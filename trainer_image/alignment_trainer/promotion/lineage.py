@@ -2,8 +2,7 @@
 
 The statement names every other file of the artifact by its SHA-256, and what they were made of and how. It holds no
 time of its own: the same workspace gives the same bytes, however often a promotion is tried. Whoever promotes may sign
-it (``cosign attest-blob --statement lineage.json --bundle lineage.sigstore.json model.safetensors``, or
-``gpg --detach-sign lineage.json``).
+it: ``cosign sign-blob --bundle lineage.sigstore.json lineage.json``, or ``gpg --detach-sign lineage.json``.
 
 https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, https://slsa.dev/spec/v1.0/provenance
 """
