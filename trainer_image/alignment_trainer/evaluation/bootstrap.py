@@ -130,8 +130,13 @@ def three_valued(losses: int, ties: int, wins: int, confidence: float) -> Bounds
     edges = (np.arange(points + 1) - 0.5) / (2 * n)
     tail = (1 - confidence) / 2
     low, high = np.interp([tail, 1 - tail], cumulative / cumulative[-1], edges)
-    correction = (0.25 if ties else 0.5) / n
-    return max(0.0, float(low) - correction), min(1.0, float(high) + correction)
+    half = half_a_step(n, ties)
+    return max(0.0, float(low) - half), min(1.0, float(high) + half)
+
+
+def half_a_step(outcomes: int, ties: int) -> float:
+    """Half the distance between values that a mean of ``outcomes`` 0, 1/2 (``ties`` of them) and 1 can take."""
+    return (0.25 if ties else 0.5) / outcomes
 
 
 def resampled_counts(size: int, halves: int, resamples: int, seed: int) -> Iterator[tuple[int, Floats]]:
@@ -151,19 +156,27 @@ def resampled_counts(size: int, halves: int, resamples: int, seed: int) -> Itera
     at_once = max(1, _DRAWS_AT_ONCE // size)
     for begin in range(0, resamples, at_once):
         some = min(at_once, resamples - begin)
-        drawn = generator.integers(0, 2 * size + halves, size=(some, size))
-        drawn = np.maximum(drawn // 2, drawn - size)
-        drawn += units * np.arange(some)[:, None]
+        if halves:  # of 2 size + halves numbers, two stand for each unit of weight 1
+            drawn = generator.integers(0, 2 * size + halves, size=(some, size), dtype=np.int32)
+            drawn = np.maximum(drawn >> 1, drawn - np.int32(size))
+        else:
+            drawn = generator.integers(0, size, size=(some, size), dtype=np.int32)
+        drawn += np.arange(0, some * units, units, dtype=np.int32)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=some * units).reshape(some, units)
         yield begin, counts.astype(np.float64)
 
 
 def outer_quantiles(values: Floats, confidence: float) -> Bounds:
-    """Bounds between which ``confidence`` of the values lie; undefined values count as lying on both sides."""
-    tail = (1 - confidence) / 2
+    """Bounds between which ``confidence`` of the values lie; undefined values count as lying on both sides.
+
+    The k-th value from either end, k the whole part of (n + 1)(1 - confidence) / 2; infinite if there are too few.
+    """
+    k = int((len(values) + 1) * (1 - confidence) / 2)
+    if k == 0:
+        return -np.inf, np.inf
     undefined = np.isnan(values)
-    low = np.quantile(np.where(undefined, -np.inf, values), tail, method="inverted_cdf")
-    high = np.quantile(np.where(undefined, np.inf, values), 1 - tail, method="inverted_cdf")
+    low = np.partition(np.where(undefined, -np.inf, values), k - 1)[k - 1]
+    high = np.partition(np.where(undefined, np.inf, values), len(values) - k)[len(values) - k]
     return float(low), float(high)
 
 

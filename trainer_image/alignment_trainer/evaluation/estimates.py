@@ -63,6 +63,7 @@ class Unknown:
     reason: str
 
 
+@np.errstate(over="ignore")
 def estimate(
     measurement: Measurement,
     *,
@@ -99,8 +100,7 @@ def estimate(
     if relative_to is RelativeTo.RATIO and measurement.transform is Transform.IDENTITY and totals[2] == 0:
         return Unknown("the baseline's value is 0, which there is no ratio to")
     statistic = statistic_of(measurement.transform, relative_to, log=bool((totals > 0).all()))
-    with np.errstate(over="ignore"):
-        value = float(statistic.to_value(statistic.of_means(table.mean(axis=0))))
+    value = float(statistic.to_value(statistic.of_means(table.mean(axis=0))))
     if not math.isfinite(value):
         return Unknown("the value is no finite number")
     if len(table) == 1:

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from .bootstrap import Bounds, Floats, outer_quantiles, resampled_counts, three_valued
+from .bootstrap import Bounds, Floats, half_a_step, outer_quantiles, resampled_counts, three_valued
 
 _RIDGE: Final = 1.0
 _LARGEST_STEP: Final = 2.0
@@ -45,7 +45,8 @@ def fit(
 ) -> LengthControlled:
     """Fit the model, and refit it to resamples.
 
-    The interval is the percentile one, with half a win and half a loss at equal length added (see `three_valued`).
+    The interval is the percentile one, with half a win and half a loss at equal length and a correction for
+    continuity, as in `three_valued`.
 
     Args:
         outcomes: [units]; 1 if the candidate wins, 0.5 for a tie, 0 if it loses; at least one.
@@ -69,7 +70,8 @@ def fit(
         ]
     )
     low, high = outer_quantiles(_sigmoid(refits), confidence)
-    return LengthControlled(float(_sigmoid(quality)), float(slope), (low, high))
+    half = half_a_step(len(outcomes), sum(outcome == 0.5 for outcome in outcomes))
+    return LengthControlled(float(_sigmoid(quality)), float(slope), (max(0.0, low - half), min(1.0, high + half)))
 
 
 def standardized(differences: Floats) -> Floats:

@@ -23,7 +23,9 @@ def _any(*phrases: str) -> str:
 
 
 _ADVERBS: Final = _any("really", "simply", "just", "very", "so", "truly", "deeply", "terribly", "respectfully", "also")
-_MODEL: Final = r"as an? [^.!;,]{0,40}\b(?:ai|assistant|model)\b(?: (?:created|developed|made|trained) by \w+)?"
+_MODEL: Final = r"(?>as an? [^.!;,]{0,40}\b(?:ai|assistant|model)\b)(?: (?:created|developed|made|trained) by \w+)?"
+"""Atomic: there must be one way to read repeated words, or looking for all of them takes for ever."""
+
 
 _END: Final = "(?=[.,!;]| but )"
 
@@ -73,7 +75,7 @@ _OTHERWISE: Final = _any(
 )
 
 _REFUSAL: Final = re.compile(
-    rf"[\W_]*(?:{_OPENING}{_PAUSE})*(?:{_APOLOGY}(?: for (?:any|the) \w+)?{_PAUSE})?(?:{_MODEL}{_PAUSE})?"
+    rf"[\W_]*(?:{_OPENING}{_PAUSE}){{0,4}}(?:{_APOLOGY}(?: for (?:any|the) \w+)?{_PAUSE})?(?:{_MODEL}{_PAUSE})?"
     rf"(?:(?:i|we) ?(?:{_ADVERBS} )?{_NOT}(?:,? {_MANNER})*,? {_HELP}\b|{_OTHERWISE})"
 )
 _WHOLE: Final = re.compile(

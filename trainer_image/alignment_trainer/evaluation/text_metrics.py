@@ -5,10 +5,12 @@ Words are what spaces separate, in lower case where they are compared between re
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from alignment_api.v1alpha1 import GateMetric
 
@@ -71,21 +73,27 @@ def _self_similarity(responses: Sequence[Sequence[str]]) -> Series:
     suggests, since each response is in the means of all. The units are therefore 2 m_i - mean(m), of the same mean
     (Arvesen, 1969, doi:10.1214/aoms/1177697287).
     """
-    vectors = [_pairs_of(words) for words in responses]
-    total: defaultdict[tuple[str, ...], float] = defaultdict(float)
-    for vector in vectors:
-        for pair, weight in vector.items():
-            total[pair] += weight
-    others = len(vectors) - 1
+    others = len(responses) - 1
     if others < 1:
-        return Series([0.0] * len(vectors), [0.0] * len(vectors))
-    means = [(sum(weight * total[pair] for pair, weight in vector.items()) - 1) / others for vector in vectors]
-    overall = sum(means) / len(means)
-    return Series.mean_of([2 * mean - overall for mean in means])
+        return Series([0.0] * len(responses), [0.0] * len(responses))
+    owners, pairs = _word_pairs(responses)
+    kinds, counts = np.unique(owners * (pairs.max() + 1) + pairs, return_counts=True)
+    owners, pairs = np.divmod(kinds, pairs.max() + 1)
+    lengths = np.sqrt(np.bincount(owners, counts**2))
+    weights = counts / lengths[owners]
+    total = np.bincount(pairs, weights)
+    means = (np.bincount(owners, weights * total[pairs]) - 1) / others
+    return Series.mean_of((2 * means - means.mean()).tolist())
 
 
-def _pairs_of(words: Sequence[str]) -> dict[tuple[str, ...], float]:
-    """The response as a vector of length 1."""
-    counts = Counter(ngrams(["", *(word.casefold() for word in words), ""], 2))
-    length = math.sqrt(sum(count * count for count in counts.values()))
-    return {pair: count / length for pair, count in counts.items()}  # type: ignore[misc]
+def _word_pairs(responses: Sequence[Sequence[str]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each pair of neighbouring words: number of the response, and number of the pair."""
+    numbers = {"": 0}
+    words = [
+        [0, *(numbers.setdefault(word.casefold(), len(numbers)) for word in response), 0] for response in responses
+    ]
+    flat = np.fromiter(chain.from_iterable(words), dtype=np.int64)
+    owners = np.repeat(np.arange(len(words)), [len(some) for some in words])
+    within = owners[:-1] == owners[1:]
+    _, pairs = np.unique((flat[:-1] * len(numbers) + flat[1:])[within], return_inverse=True)
+    return owners[:-1][within], pairs
