@@ -350,6 +350,7 @@ class TestTasksOfTheHarness:
             ("arc_eazy", "the harness has no task 'arc_eazy'; did you mean arc_easy"),
             ("ai2_arc", "is a tag of several tasks, which have no score together: name one: arc_challenge, arc_easy"),
             ("humaneval", "runs what the model answers as a program"),
+            ("squadv2", "squadv2 is a Python class of the harness"),
         ],
     )
     def test_refused(self, layout: JobLayout, name: str, words: str) -> None:

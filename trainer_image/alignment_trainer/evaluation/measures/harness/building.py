@@ -70,8 +70,6 @@ def build(definition: Definition, download: Download) -> Built:
         cause = error.__cause__ or error
         raise Refused(f"{definition.name} cannot be built: {type(cause).__name__}: {cause}") from error
     for task in built.tasks:
-        if not isinstance(task, ConfigurableTask):
-            raise Refused(f"{definition.name} is a Python class of the harness, which is not supported: name another")
         if getattr(task, "MULTIMODAL", False):
             raise Refused(f"{definition.name} shows images or sound, and models are asked by text alone: name another")
     return built

@@ -49,6 +49,8 @@ class Definition(BaseModel):
             raise Refused(f"{name} is a tag of several tasks, which have no score together: name one: {members}")
         entries = list(_with_members(name, index))
         for each in entries:
+            if each.kind is Kind.PY_TASK:
+                raise Refused(f"{each.name} is a Python class of the harness, which is not supported: name another")
             refuse_code(each.name, each.cfg or {}, own=False)
         paths = {each.yaml_path.parent.relative_to(_ROOT).as_posix() for each in entries if each.yaml_path is not None}
         return cls(name=name, folders=sorted(paths))

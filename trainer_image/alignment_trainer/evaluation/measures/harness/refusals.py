@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
-from jinja2 import BaseLoader, StrictUndefined
+from jinja2 import BaseLoader, StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 from lm_eval import utils
 from lm_eval.api import metrics as metrics  # which registers them
@@ -100,8 +101,20 @@ def _functions(value: Any, path: str = "") -> list[tuple[str, Function]]:
             return []
 
 
+class _Templates(SandboxedEnvironment):  # type: ignore[misc]
+    """Templates that do no more than templates should, each compiled once."""
+
+    def __init__(self) -> None:
+        super().__init__(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
+        self.filters.update(utils.env.filters)
+        self._compiled = cache(super().from_string)
+
+    def from_string(self, source: Any, *arguments: Any, **options: Any) -> Template:
+        """The template with this text."""
+        return self._compiled(source, *arguments, **options)
+
+
 def sandbox_templates() -> None:
-    """Let templates of tasks do no more than templates should: the harness's own environment lets them run any code."""
-    environment = SandboxedEnvironment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters.update(utils.env.filters)
-    utils.env = environment
+    """Put them in the place of the harness's own, which may run any code and are compiled for every question."""
+    if not isinstance(utils.env, _Templates):
+        utils.env = _Templates()
