@@ -6,6 +6,7 @@ refusal from an outage only by text. https://github.com/opencontainers/distribut
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import ssl
@@ -75,6 +76,10 @@ class Registry:
         if self._has_blob(digest, size):
             return
         started = self._checked(self._send("POST", self._base.join("blobs/uploads/")), 202)
+        if "Location" not in started.headers:
+            raise refused(
+                f"{self._field}.repository", f"{self._host} does not say where to send blobs: is it a registry?"
+            )
         location = self._base.join(started.headers["Location"]).copy_merge_params({"digest": digest})
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         self._checked(self._send("PUT", location, headers, body), 201)
@@ -139,7 +144,7 @@ class Registry:
         """Get what the registry asks for; whether there is something new to try."""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic" and self._credentials is not None and self._authorization is None:
-            self._authorization = httpx2.BasicAuth(*self._credentials)._auth_header
+            self._authorization = f"Basic {base64.b64encode(':'.join(self._credentials).encode()).decode()}"
             return True
         if scheme.lower() != "bearer":
             return False
