@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def save_tokenizer(folder: Path, *, pad_token: str | None = "<|pad|>") -> Any:
+def save_tokenizer(folder: Path, *, pad_token: str | None = "<|pad|>", words: Sequence[str] = WORDS) -> Any:
     """Train a byte-level BPE tokenizer of about 300 tokens and save it in ``folder``."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -26,19 +27,19 @@ def save_tokenizer(folder: Path, *, pad_token: str | None = "<|pad|>") -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
-    tokenizer.train_from_iterator(WORDS, trainer)
+    tokenizer.train_from_iterator(words, trainer)
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token=pad_token)
     wrapped.chat_template = CHAT_TEMPLATE
     wrapped.save_pretrained(str(folder))
     return wrapped
 
 
-def save_model(folder: Path, seed: int = 0) -> None:
+def save_model(folder: Path, seed: int = 0, words: Sequence[str] = WORDS) -> None:
     """Save a Llama of 2 layers and hidden size 64 with its tokenizer in ``folder``."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = save_tokenizer(folder)
+    tokenizer = save_tokenizer(folder, words=words)
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
