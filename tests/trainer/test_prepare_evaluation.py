@@ -247,6 +247,19 @@ def test_gates_by_token_need_the_same_tokens(
     assert words in problems["spec.stages[0].evaluate.gates[0]"]
 
 
+def test_a_model_that_transformers_does_not_know(workspace: Workspace, other: dict[str, Any]) -> None:
+    for name in ("other", "classifier"):
+        folder = workspace.root / "models" / name
+        if name == "classifier":
+            save_classifier(folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": "unheard-of"}))
+    measures = {"classifiers": [{"name": "a", "model": {"volume": {"path": "models/classifier"}}, "label": "toxic"}]}
+    problems = refused(ConfigurationError, workspace, [stage(baseline=other, measures=measures)])
+    assert "models/other cannot be loaded" in problems["spec.stages[0].evaluate.baseline"]
+    assert "unheard-of" in problems[f"{MEASURES}.classifiers[0].model"]
+
+
 def test_a_baseline_without_chat_template(workspace: Workspace, other: dict[str, Any]) -> None:
     (workspace.root / other["volume"]["path"] / "chat_template.jinja").unlink()
     problems = refused(ConfigurationError, workspace, [stage(baseline=other)])

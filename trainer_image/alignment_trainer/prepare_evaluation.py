@@ -52,6 +52,9 @@ def errors(
     problems = list(_incomparable(stage.evaluate, vocabularies, f"{path}.evaluate"))
     if problems:
         yield ConfigurationError(f"gates of stage {stage.name} cannot be computed", problems)
+    positions = dict[str, int]()
+    for field, root in roots.items():
+        yield from _attempt(_note_positions, positions, root, folders[root], f"{path}.evaluate.{field}")
     engine, place = stage.evaluate.generation.engine, f"{path}.evaluate.generation.engine"
     # Whether there are GPUs shows in the gang; what the image lacks shows here.
     yield from _attempt(partial(engines.choose, engine, has_gpu=True, field=place))
@@ -64,7 +67,7 @@ def errors(
 
         _log.info("task %s of stage %s", task.name, stage.name)
         place = f"{field}.tasks[{index}]"
-        yield from _attempt(harness.prepare, task, layout.stage(stage.name), layout, place, _positions(roots, folders))
+        yield from _attempt(harness.prepare, task, layout.stage(stage.name), layout, place, positions)
     for index, entry in enumerate(measures.classifiers):
         base = base_of(entry.model)
         if base is not None and base in folders:
@@ -99,14 +102,19 @@ def _incomparable(evaluate: Evaluate, vocabularies: Mapping[str, Mapping[str, in
             )
 
 
-def _positions(roots: Mapping[str, BaseModel], folders: Mapping[BaseModel, Path]) -> dict[str, int]:
-    """Name of a model -> most tokens that it can be given, where it says so."""
+def _note_positions(positions: dict[str, int], root: BaseModel, folder: Path, field: str) -> None:
+    """Note under a model's name the most tokens that it can be given, where it says so.
+
+    Raises:
+        ConfigurationError: transformers does not know the model.
+    """
     from transformers import AutoConfig
 
-    found = {}
-    for root in set(roots.values()):
-        config = AutoConfig.from_pretrained(folders[root], **remote_code.options(folders[root]))
-        positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-        if positions is not None:
-            found[name_of(root)] = int(positions)
-    return found
+    try:
+        config = AutoConfig.from_pretrained(folder, **remote_code.options(folder))
+    except (OSError, ValueError) as error:
+        message = f"{name_of(root)} cannot be loaded: {error}"
+        raise ConfigurationError(message, [Problem(field=field, message=message)]) from error
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if found is not None:
+        positions[name_of(root)] = int(found)

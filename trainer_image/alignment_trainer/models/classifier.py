@@ -99,7 +99,11 @@ def check(folder: str | Path, label: str, field: str) -> int:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    config = AutoConfig.from_pretrained(str(folder), **remote_code.options(folder))
+    try:
+        config = AutoConfig.from_pretrained(str(folder), **remote_code.options(folder))
+        AutoTokenizer.from_pretrained(str(folder), **remote_code.options(folder))
+    except (OSError, ValueError) as error:
+        raise _refused(f"{field}.model", f"the classifier cannot be loaded: {error}") from error
     if not is_classifier(config):
         is_ = ", ".join(config.architectures or []) or "of no known architecture"
         raise _refused(f"{field}.model", f"the model is {is_}, and gives no probabilities: name a sequence classifier")
@@ -112,10 +116,6 @@ def check(folder: str | Path, label: str, field: str) -> int:
         raise _refused(
             f"{field}.label", f"the classifier has no label {label!r}, but {', '.join(names)}{more}: name one"
         )
-    try:
-        AutoTokenizer.from_pretrained(str(folder), **remote_code.options(folder))
-    except (OSError, ValueError) as error:
-        raise _refused(f"{field}.model", f"the classifier's tokenizer cannot be loaded: {error}") from error
     return int(labels[label])
 
 
