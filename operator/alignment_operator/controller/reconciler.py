@@ -9,7 +9,7 @@ and whatever was not written is planned again, from what the cluster then holds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,7 +29,7 @@ from ..cluster.store import Key, Store, uid_of
 from ..exceptions import ClusterError, RejectedError
 from ..logs import JOB
 from ..metrics.work import WorkMetrics
-from ..planning.actions import Event, Plan
+from ..planning.actions import Event, ObjectKey, Plan
 from ..planning.observed import Manifest, Observed, Settings
 from ..planning.plan import plan
 from ..progress.table import ProgressTable
@@ -101,8 +101,9 @@ class Reconciler:
         steps = plan(manifest, observed, self._settings, now)
         try:
             await self._apply(key, steps)
+            await self._delete(key, steps.clear)
         except RejectedError as error:
-            await self._delete(key, steps)
+            await self._delete(key, steps.delete)
             told = (Event("Warning", Reason.RECONCILE_ERROR, str(error)),)
             await self._write_status(key, manifest, status_of_rejection(manifest, error, now), told)
             raise
@@ -115,7 +116,7 @@ class Reconciler:
                 delays.append(wait)
             else:
                 await self._record(key, manifest, steps.status, steps)
-        await self._delete(key, steps)
+        await self._delete(key, steps.delete)
         return max(min(delays), _SHORTEST_DELAY_SECONDS) if delays else None
 
     async def _observe(self, manifest: Manifest) -> Observed:
@@ -153,11 +154,11 @@ class Reconciler:
         try:
             await self._write_status(key, manifest, status, steps.events)
         except RejectedError:
-            await self._delete(key, steps)
+            await self._delete(key, steps.delete)
             raise
 
-    async def _delete(self, key: Key, steps: Plan) -> None:
-        for target in steps.delete:
+    async def _delete(self, key: Key, targets: Iterable[ObjectKey]) -> None:
+        for target in targets:
             await self._cluster.applier.delete(target)
             log.info("deleted %s %s", target.kind, target.name, extra={JOB: str(key)})
 

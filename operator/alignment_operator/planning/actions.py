@@ -40,17 +40,19 @@ class Plan:
 
     Attributes:
         apply: manifests for server-side apply, in order; applying one twice changes nothing.
+        clear: objects to delete before the status says that they are gone; one that is gone already is fine.
         status: the whole new status.
         urgent: whether a phase or condition changed, so that the status is written within a second; mere numbers may
             wait for the status interval.
         events: what to tell people.
-        delete: objects to delete; one that is gone already is fine.
-        delete: tuple[ObjectKey, ...] = ()
-    wake_at: when to plan again though nothing happens; None when only an event can change anything.
+        delete: objects to delete once the status says why, so that they are not taken for lost.
+        wake_at: when to plan again though nothing happens; None when only an event can change anything.
     """
 
     apply: tuple[dict[str, Any], ...] = ()
+    clear: tuple[ObjectKey, ...] = ()
     status: AlignmentJobStatus | None = None
     urgent: bool = False
     events: tuple[Event, ...] = ()
+    delete: tuple[ObjectKey, ...] = ()
     wake_at: datetime | None = None

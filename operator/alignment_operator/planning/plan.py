@@ -34,8 +34,8 @@ from .start import start_what_can
 def plan(job: Manifest, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """Decide what is to be done for ``job``.
 
-    The controller carries the plan out in the order apply, status, events, delete, and stops at the first step that
-    fails; planning again from whatever state that leaves comes to the same end. It must not plan from an AlignmentJob
+    The controller carries the plan out in the order apply, clear, status, events, delete, and stops at the first step
+    that fails; planning again from whatever that leaves comes to the same end. It must not plan from an AlignmentJob
     older than the status it wrote last.
 
     Args:
@@ -117,7 +117,7 @@ def _expired(context: Context, job: Manifest, status: AlignmentJobStatus) -> Pla
     if status.expiration_time is not None:
         return Plan(status=status, urgent=status != context.stored)
     record = status.model_copy(update={"expiration_time": context.now})
-    return Plan(delete=unwatched(context), status=record, urgent=True)
+    return Plan(clear=unwatched(context), status=record, urgent=True)
 
 
 def _advanced(context: Context) -> Plan:

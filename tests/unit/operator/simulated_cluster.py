@@ -59,9 +59,10 @@ class SimulatedCluster:
     def carry_out(self, plan: Plan, steps: int | None = None) -> None:
         """Do what ``plan`` says; only the first ``steps`` steps when the operator is killed in the middle."""
         actions: list[Callable[[], None]] = [partial(self.apply, manifest) for manifest in plan.apply]
-        actions += [partial(self.delete, key) for key in plan.delete]
+        actions += [partial(self.delete, key) for key in plan.clear]
         if plan.status is not None:
             actions.append(partial(self.job.update, status=plan.status.to_yaml_dict()))
+        actions += [partial(self.delete, key) for key in plan.delete]
         for action in actions[:steps]:
             action()
 
