@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -139,7 +141,7 @@ def test_samples_are_the_most_changed_prompts_and_random_others(job: Job) -> Non
     drawn = [sample for sample in evaluation.samples if sample.chosen_as == "random"]
     assert [sample.prompt_number for sample in changed] == list(range(10))
     assert len({sample.prompt_number for sample in drawn} - set(range(10))) == 10
-    assert [response.model for response in changed[0].responses] == ["baseline", "dpo", "simpo"]
+    assert [response.model for response in changed[0].responses] == ["baseline", "simpo", "dpo"]
     again = stage_of(report_of(job), "check").evaluation
     assert again is not None
     assert again.samples == evaluation.samples
@@ -152,6 +154,22 @@ def test_what_is_written_is_what_is_given_away(job: Job) -> None:
     assert gzip.decompress(result.numbers) == job.layout.report_numbers.read_bytes()
     assert result.path == "jobs/team/support-assistant-01234567/report.html"
     assert not list(job.layout.root.glob(".*"))
+
+
+def test_pods_of_parallel_stages_do_not_write_into_each_others_files(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed: list[str] = []
+    replace = os.replace
+
+    def note(source: Path, target: Path) -> None:
+        renamed.append(source.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    for pod in ("gang-a-0", "gang-b-0"):
+        monkeypatch.setattr(socket, "gethostname", lambda pod=pod: pod)
+        assert job_report.write(job.config, job.layout) is not None
+    assert len(renamed) == len(set(renamed)) == 4
 
 
 def test_a_job_of_ordinary_size_takes_less_than_a_second(job: Job) -> None:

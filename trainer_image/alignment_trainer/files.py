@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 
@@ -15,7 +16,8 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
         text: the new content.
         durable: also wait until the content has reached the volume.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # In every Pod the supervisor is process 1; several may write one file of the job, its report.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     with temporary.open("w") as file:
         file.write(text)
         if durable:

@@ -189,7 +189,7 @@ class Sample(ApiModel):
     chosen_as: Literal["changed", "random"]
     similarity: float | None = Field(default=None, description="Of the most changed candidate to the baseline.")
     prompt: list[tuple[str, str]] = Field(description="Roles and contents.")
-    responses: list[Response] = Field(description="The baseline's first.")
+    responses: list[Response] = Field(description="The baseline's first, then the chosen candidate's.")
     judgements: list[Judgement] = Field(default_factory=list)
 
 

@@ -80,7 +80,7 @@ def _template() -> jinja2.Template:
 def _compared(sample: Sample) -> list[tuple[Response, list[differences.Part], list[differences.Part]]]:
     """The responses with their own words marked, each parted into what is shown and what is folded.
 
-    The baseline is set against the first candidate, each candidate against the baseline.
+    The baseline is set against the chosen candidate, which comes first, and each candidate against the baseline.
     """
     if not sample.responses:
         return []

@@ -37,7 +37,8 @@ def samples_of(
     drawn = random.Random(results.generation.seed).sample(others, min(each, len(others)))  # noqa: S311 - no secret
     wanted = [*similarity, *sorted(drawn)]
     records = reading.numbered_lines(responses, set(wanted), MAX_BYTES_READ)
-    names = [results.baseline.name, *(candidate.name for candidate in results.candidates)]
+    best_first = sorted(results.candidates, key=lambda candidate: not candidate.chosen)
+    names = [results.baseline.name, *(candidate.name for candidate in best_first)]
     texts = max(1, len(records) * (len(names) + 1))
     longest = min(most_text, text_bytes // texts)
     return [
