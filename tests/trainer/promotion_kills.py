@@ -18,7 +18,7 @@ _CHANGES = frozenset(
     {"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate", "shutil.rmtree"}
 )
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["alignment_trainer.promotion.run"])
+_CONTEXT.set_forkserver_preload(["alignment_trainer.promotion.run", "huggingface_hub.hf_api", "pyarrow.fs", "httpx2"])
 
 
 def promote_killed_at(config: RunConfig, workspace: Path, step: int, *, attempt: int = 1) -> bool:
@@ -64,8 +64,12 @@ def promote_killed_by(
 
 
 def _run(config: str, workspace: str, step: int, attempt: int, environment: dict[str, str]) -> None:
+    from huggingface_hub import constants
+
     from alignment_trainer.promotion.run import promote
 
+    constants.ENDPOINT = environment.get("HF_ENDPOINT", constants.ENDPOINT)  # what it was when it was imported
+    constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_XET = False, True
     os.environ.update(environment)  # the server that forks has that of its start
     parsed = RunConfig.model_validate_json(config)
     layout = JobLayout(Path(workspace), parsed.job)

@@ -151,8 +151,6 @@ def test_killed_at_every_request_the_branch_is_old_or_new(
 
     def config(port: int) -> RunConfig:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
         return job.config(PLACE)
 
     def is_whole() -> bool:
