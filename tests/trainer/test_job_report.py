@@ -22,8 +22,9 @@ from alignment_api.exit_codes import ExitCode
 from alignment_api.v1alpha1 import ModelStatus, PromotionResult
 from alignment_trainer import job_report
 from alignment_trainer.evaluation.results import ChangedPrompt, EvaluationResults
-from alignment_trainer.job_report.collect import Bounds, collect
+from alignment_trainer.job_report.collect import collect
 from alignment_trainer.job_report.model import Attempt, JobReport, StageReport, State
+from alignment_trainer.job_report.stages import Bounds
 from alignment_trainer.job_report.writing import MAX_BOTH, MAX_PAGE
 
 from .report_jobs import PREFERENCE_METRICS, SPEC, Job, record, results_of, whole_job

@@ -99,6 +99,17 @@ def numbered_lines(path: Path, numbers: set[int], most: int) -> dict[int, Any]:
     return found
 
 
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; none of anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def texts(value: Any) -> dict[str, str]:
+    """The members of an object that are texts; none of anything else."""
+    items = value.items() if isinstance(value, dict) else ()
+    return {str(name): text for name, text in items if isinstance(text, str)}
+
+
 def loaded(text: bytes) -> Any:
     """The JSON value in ``text``; halves of surrogate pairs, which nothing can encode, are replaced.
 

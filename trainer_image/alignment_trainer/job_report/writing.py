@@ -14,8 +14,9 @@ from alignment_api.contract import JobLayout, Problem, RunConfig
 from alignment_api.v1alpha1 import PromotionResult
 
 from ..files import write_atomically
-from .collect import Bounds, collect
+from .collect import collect
 from .page import page
+from .stages import Bounds
 
 _log = logging.getLogger(__name__)
 
