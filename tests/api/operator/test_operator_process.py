@@ -250,3 +250,21 @@ def test_it_does_not_start_without_a_trainer_image() -> None:
     assert ended.returncode == 78
     assert "TRAINER_IMAGE" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_suspended_and_resumed_within_moments_nothing_is_taken_for_lost(operator: OperatorProcess, team: Team) -> None:
+    """What the operator does to a suspended job meets the resumed one at every distance."""
+    team.create_claim()
+    job = team.create(alignment_job("moody"))
+    wait_until("Prepare is there", lambda: prepare_job(team, job))
+    chance = random.Random(5)
+    for _ in range(20):
+        for suspend in (True, False):
+            team.patch("AlignmentJob", "moody", {"spec": {"suspend": suspend}})
+            time.sleep(chance.uniform(0.0, 0.15))
+    wait_until("it goes on", lambda: team.status("moody")["prepare"]["phase"] in ("Starting", "Preparing"))
+    wait_until("Prepare is over", lambda: team.finish_pods(job, labels.ROLE_PREPARE))
+    wait_until("the gang is there", lambda: team.status("moody")["stages"][0].get("attempt"))
+    status = team.status("moody")
+    assert "failures" not in status["prepare"], status["prepare"]
+    assert not status.get("failures")
