@@ -163,7 +163,7 @@ def test_length_controlled_win_rates_are_penalized_logistic_regressions() -> Non
         x = np.tanh(differences / differences.std())
         model = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000)
         model.fit(np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), np.concatenate([outcomes, 1 - outcomes]))
-        found = length_control.fit(outcomes.tolist(), differences.tolist(), 0.95, 10, 0)
+        found = length_control.fit(outcomes, differences, 0.95, 100, 0)
         assert found.win_rate == pytest.approx(model.predict_proba([[0.0]])[0, 1], abs=1e-6)
         assert found.slope == pytest.approx(model.coef_[0, 0], abs=1e-4)
         assert 0 <= found.bounds[0] <= found.bounds[1] <= 1
@@ -290,6 +290,22 @@ def test_units_without_anything_to_measure_do_not_count() -> None:
     found = known(Measurement(GateMetric.REPETITION, "c", series(values, sizes)))
     assert found.value == pytest.approx(0.5)
     assert found.samples == 3
+
+
+def test_length_control_takes_units_that_were_judged_and_whose_lengths_are_known() -> None:
+    def rate(differences: list[float]) -> Estimate | Unknown:
+        judged = Series([1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0])
+        return estimate(
+            Measurement(GateMetric.LENGTH_CONTROLLED_WIN_RATE, "c", judged, of="j", length_differences=differences)
+        )
+
+    found = rate([0.0] * 4)
+    assert isinstance(found, Estimate)
+    assert (found.value, found.samples) == (pytest.approx(2 / 3), 3)  # type: ignore[comparison-overlap]
+    for differences, reason in (([0.0] * 3, "do not belong together"), ([math.nan] * 4, "4 of 4 units")):
+        unknown = rate(differences)
+        assert isinstance(unknown, Unknown)
+        assert reason in unknown.reason
 
 
 def test_the_seed_decides_and_the_order_of_units_does_not_matter_but_for_chance() -> None:

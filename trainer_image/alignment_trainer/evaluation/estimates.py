@@ -14,7 +14,7 @@ from alignment_api.v1alpha1 import GateMetric
 from alignment_api.v1alpha1.evaluation import RelativeTo
 
 from . import length_control
-from .bootstrap import Bounds, Floats, bounded, resamples_for, studentized, three_valued
+from .bootstrap import Bounds, Floats, Statistic, bounded, resamples_for, studentized, three_valued
 from .measurement import Measurement, Series, Transform
 from .statistic import statistic_of
 
@@ -37,6 +37,9 @@ _SHARES: Final = frozenset(
 
 _FEW_DIFFER: Final = 30
 """Where fewer units differ from the commonest one, resamples in which none or almost none does are too common."""
+
+_REFITS_COST: Final = 4
+"""How much more a refit takes than sums: so many times fewer are made."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,12 @@ def estimate(
     if own is None or (relative_to is not None and baseline is None):
         missing = "the candidate" if own is None else "the baseline"
         return Unknown(measurement.problem or f"there are no numbers of {missing}")
+    if measurement.length_differences is not None:
+        refits = resamples or resamples_for(confidence) // _REFITS_COST
+        return _length_controlled(own, measurement.length_differences, confidence, refits, seed)
     table = _table(own, baseline)
     if isinstance(table, Unknown):
         return table
-    count = resamples or resamples_for(confidence)
-    if measurement.length_differences is not None:
-        found = length_control.fit(own.numerators, measurement.length_differences, confidence, count, seed)
-        return Estimate(found.win_rate, *found.bounds, len(table))
     totals = table.sum(axis=0)
     if totals[1] == 0 or (baseline is not None and totals[3] == 0):
         return Unknown(f"there is nothing to measure of {'the candidate' if totals[1] == 0 else 'the baseline'}")
@@ -105,22 +107,27 @@ def estimate(
         return Unknown("the value is no finite number")
     if len(table) == 1:
         return Estimate(value, None, None, 1)
-    lower, upper = _bounds(measurement, table, relative_to, confidence, count, seed)
-    return Estimate(value, _finite(min(lower, value)), _finite(max(upper, value)), len(table))
+    count = resamples or resamples_for(confidence)
+    if _is_share_of_each(measurement, table):
+        bounds = _bounds_of_share(table, statistic, relative_to, confidence, count, seed)
+    else:
+        bounds = studentized(table, statistic, confidence, count, seed)
+    return _estimate(value, bounds, len(table))
 
 
-def _bounds(
-    measurement: Measurement,
-    table: Floats,
-    relative_to: RelativeTo | None,
-    confidence: float,
-    resamples: int,
-    seed: int,
+def _length_controlled(
+    own: Series, differences: Sequence[float], confidence: float, refits: int, seed: int
+) -> Estimate | Unknown:
+    table = _table(own, Series(differences, own.denominators))
+    if isinstance(table, Unknown):
+        return table
+    found = length_control.fit(table[:, 0], table[:, 2], confidence, refits, seed)
+    return _estimate(found.win_rate, found.bounds, len(table))
+
+
+def _bounds_of_share(
+    table: Floats, statistic: Statistic, relative_to: RelativeTo | None, confidence: float, resamples: int, seed: int
 ) -> Bounds:
-    log = bool((table.sum(axis=0) > 0).all())
-    statistic = statistic_of(measurement.transform, relative_to, log=log)
-    if not _is_share_of_each(measurement, table):
-        return studentized(table, statistic, confidence, resamples, seed)
     low, high = {None: (0.0, 1.0), RelativeTo.DIFFERENCE: (-1.0, 1.0), RelativeTo.RATIO: (0.0, math.inf)}[relative_to]
     shares = table[:, ::2]
     compared = shares if relative_to is RelativeTo.RATIO else shares @ [[1.0], [-1.0]][: shares.shape[1]]
@@ -167,5 +174,11 @@ def _few_differ(column: Floats) -> bool:
     return len(column) - int(counts.max()) < _FEW_DIFFER
 
 
-def _finite(bound: float) -> float | None:
-    return bound if math.isfinite(bound) else None
+def _estimate(value: float, bounds: Bounds, samples: int) -> Estimate:
+    lower, upper = min(bounds[0], value), max(bounds[1], value)
+    return Estimate(
+        value=value,
+        lower=lower if math.isfinite(lower) else None,
+        upper=upper if math.isfinite(upper) else None,
+        samples=samples,
+    )

@@ -8,7 +8,6 @@ left out. A ridge of weight 1 on the slope keeps it finite where lengths foretel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,9 +39,7 @@ class LengthControlled:
     bounds: Bounds
 
 
-def fit(
-    outcomes: Sequence[float], differences: Sequence[float], confidence: float, resamples: int, seed: int
-) -> LengthControlled:
+def fit(outcomes: Floats, differences: Floats, confidence: float, resamples: int, seed: int) -> LengthControlled:
     """Fit the model, and refit it to resamples.
 
     The interval is the percentile one, with half a win and half a loss at equal length and a correction for
@@ -55,14 +52,13 @@ def fit(
         resamples: how often to refit.
         seed: of the resamples.
     """
-    won = np.array(outcomes, dtype=np.float64)
-    if (won == won[0]).all():
-        wins, ties, losses = (len(won) if won[0] == value else 0 for value in (1.0, 0.5, 0.0))
-        return LengthControlled(float(won[0]), 0.0, three_valued(losses, ties, wins, confidence))
-    lengths = standardized(np.array(differences, dtype=np.float64))
-    quality, slope = _newton(np.ones((1, len(won))), lengths, won, np.zeros((1, 2)))[0]
-    start = np.array([[quality, slope]])
-    lengths, won = np.append(lengths, [0.0, 0.0]), np.append(won, [0.0, 1.0])
+    losses, ties, wins = (int((outcomes == outcome).sum()) for outcome in (0.0, 0.5, 1.0))
+    if len(outcomes) in (losses, ties, wins):
+        return LengthControlled(float(outcomes[0]), 0.0, three_valued(losses, ties, wins, confidence))
+    lengths = standardized(differences)
+    start = _newton(np.ones((1, len(outcomes))), lengths, outcomes, np.zeros((1, 2)))
+    quality, slope = start[0]
+    lengths, won = np.append(lengths, [0.0, 0.0]), np.append(outcomes, [0.0, 1.0])
     refits = np.concatenate(
         [
             _newton(counts, lengths, won, np.repeat(start, len(counts), axis=0))[:, 0]
@@ -70,7 +66,7 @@ def fit(
         ]
     )
     low, high = outer_quantiles(_sigmoid(refits), confidence)
-    half = half_a_step(len(outcomes), sum(outcome == 0.5 for outcome in outcomes))
+    half = half_a_step(len(outcomes), ties)
     return LengthControlled(float(_sigmoid(quality)), float(slope), (max(0.0, low - half), min(1.0, high + half)))
 
 
