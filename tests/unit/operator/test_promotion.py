@@ -224,7 +224,7 @@ def test_after_the_end_its_pods_and_the_report_go_in_time() -> None:
     scene.cluster.pass_time(61)
     assert scene.job_of("-promote-") in {target.name for target in scene.reconcile().delete}
     scene.cluster.pods.clear()
-    gone = [target.name for target in scene.reconcile().delete if target.kind == "ConfigMap"]
+    gone = [target.name for target in scene.reconcile().clear if target.kind == "ConfigMap"]
     assert any(name.startswith("assistant-report-") for name in gone)
     assert scene.status.expiration_time is not None
 
