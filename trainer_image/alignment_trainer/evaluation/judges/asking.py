@@ -132,9 +132,9 @@ class Asker:
                 raise NoRuling(problem) from None
             ruling = parse(reply.text)
             if ruling is not None:
+                self._note_ruling()
                 await asyncio.to_thread(self._keep, question, ruling)
                 self._budget.count_ruling()
-                self._note_ruling()
                 return ruling
             was_answered, problem = True, f"the answer is no verdict: {reply.shown!r}"
             wording = reminded(question)

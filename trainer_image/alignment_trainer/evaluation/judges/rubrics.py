@@ -143,8 +143,4 @@ def _turns(prompt: Messages, mark: str) -> Iterator[str]:
 
 def _mark(comparison: Comparison) -> str:
     texts = [*(turn["content"] for turn in comparison.prompt), comparison.candidate, comparison.baseline]
-    content = json.dumps([*map(str, texts)])
-    mark = hashlib.sha256(content.encode()).hexdigest()[:16]
-    while any(mark in text for text in texts):
-        mark = hashlib.sha256(f"{mark}{content}".encode()).hexdigest()[:16]
-    return mark
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
