@@ -121,14 +121,14 @@ class LanguageModel:
             logits = self.model(input_ids=ids, attention_mask=mask, **options).logits
         if not self._may_keep_logits:
             logits = logits[:, first:]
-        found = []
+        sums, counts = [], []
         for row, own, tokens in zip(rows, logits, ids, strict=True):
             start = max(row.start, 1)  # nothing comes before the first token of all
             scores = own[start - 1 - first : len(row.ids) - 1 - first].float()  # [response, vocab]
             chosen = scores.gather(1, tokens[start : len(row.ids), None]).squeeze(1)
-            total = (chosen - scores.logsumexp(dim=1)).sum().item()
-            found.append(Likelihood(total, max(len(row.ids) - start, 0)))
-        return found
+            sums.append((chosen - scores.logsumexp(dim=1)).sum())
+            counts.append(max(len(row.ids) - start, 0))
+        return [Likelihood(*found) for found in zip(torch.stack(sums).tolist(), counts, strict=True)]
 
     def _template(self, messages: Messages, *, add_generation_prompt: bool) -> list[int]:
         encoded = self.tokenizer.apply_chat_template(
