@@ -45,7 +45,8 @@ class OciServer:
     def get(self, path: str) -> httpx2.Response:
         """What it answers to somebody who may read everything."""
         scheme = "http" if self.trusted is None else "https"
-        context = ssl.create_default_context(cafile=self.trusted) if self.trusted is not None else True
+        # Without TLS there is no need to read all the certificates of this machine, for every request.
+        context = ssl.create_default_context(cafile=self.trusted) if self.trusted is not None else False
         return httpx2.get(
             f"{scheme}://{self.host}/v2/{path}", auth=(USER, PASSWORD), headers={"Accept": _MANIFEST}, verify=context
         )

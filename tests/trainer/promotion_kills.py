@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from alignment_api.contract import JobLayout, RunConfig
+from alignment_trainer.promotion.run import promote
 
-from .counting_proxy import proxy_to
+from .counting_proxy import CountingProxy, proxy_to
 
 _CHANGES = frozenset(
     {"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate", "shutil.rmtree"}
@@ -36,37 +37,61 @@ def promote_killed_at(config: RunConfig, workspace: Path, step: int, *, attempt:
     return process.exitcode != 0
 
 
-def promote_killed_by(
-    config_for: Callable[[int], RunConfig], server_port: int, workspace: Path, is_whole: Callable[[], bool]
+class ConfigOf(Protocol):
+    """The configuration that promotes to place ``number`` of a server at a port."""
+
+    def __call__(self, port: int, number: int, **spec: Any) -> RunConfig: ...
+
+
+def promote_killed_at_every_request(
+    config_of: ConfigOf, files_at: Callable[[int], dict[str, bytes]], server_port: int, layout: JobLayout
 ) -> int:
-    """Promote over a network until it is done, each time killed one request later; how often it was killed.
+    """Replace a model by another one over a network, each time at another place and killed one request later.
+
+    Readers must find the old or the new one, and the next attempt must finish.
 
     Args:
-        config_for: the configuration that promotes to a server at a port.
+        config_of: what promotes where.
+        files_at: what readers find at a place.
         server_port: where the server listens.
-        workspace: root of the volume.
-        is_whole: whether readers of the place find a whole model; asked after every kill.
+        layout: the job's folders.
+
+    Returns:
+        How many requests a promotion makes.
     """
     with proxy_to(server_port) as proxy:
-        config = config_for(proxy.port).model_dump_json()
-        kills = 0
+        number = 0
         while True:
-            proxy.requests, proxy.limit = 0, kills + 1
-            process = _CONTEXT.Process(target=_run, args=(config, str(workspace), 0, kills + 1, dict(os.environ)))
-            process.start()
-            proxy.client = process.pid
-            process.join(60)
-            assert is_whole(), f"killed at request {kills + 1}"
-            if process.exitcode == 0:
-                return kills
-            assert process.exitcode == -signal.SIGKILL, f"the promotion ended with {process.exitcode}"
-            kills += 1
+            number += 1
+            promote(config_of(server_port, number, artifact="adapter"), layout, 1)
+            old = files_at(number)
+            proxy.requests, proxy.limit = 0, number
+            killed = _promote_through(proxy, config_of(proxy.port, number), layout)
+            found = files_at(number)
+            proxy.limit = None
+            promote(config_of(proxy.port, number), layout, 2)
+            new = files_at(number)
+            assert "adapter_model.safetensors" in old
+            assert "model.safetensors" in new
+            assert found in (old, new), f"killed at request {number}"
+            if not killed:
+                assert found == new
+                return number - 1
+
+
+def _promote_through(proxy: CountingProxy, config: RunConfig, layout: JobLayout) -> bool:
+    """Promote in a process that the proxy may kill; whether it did."""
+    arguments = (config.model_dump_json(), str(layout.workspace), 0, 1, dict(os.environ))
+    process = _CONTEXT.Process(target=_run, args=arguments)
+    process.start()
+    proxy.client = process.pid
+    process.join(60)
+    assert process.exitcode in (0, -signal.SIGKILL), f"the promotion ended with {process.exitcode}"
+    return process.exitcode != 0
 
 
 def _run(config: str, workspace: str, step: int, attempt: int, environment: dict[str, str]) -> None:
     from huggingface_hub import constants
-
-    from alignment_trainer.promotion.run import promote
 
     constants.ENDPOINT = environment.get("HF_ENDPOINT", constants.ENDPOINT)  # what it was when it was imported
     constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_XET = False, True

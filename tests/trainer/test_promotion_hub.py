@@ -15,7 +15,7 @@ from alignment_trainer.promotion.run import promote
 from ..ports import free_port
 from . import hub_repository
 from .hub_repository import TOKEN, Hub
-from .promotion_kills import promote_killed_by
+from .promotion_kills import promote_killed_at_every_request
 from .promotions import FinishedJob
 
 PLACE = {"huggingFace": {"repository": "org/assistant", "tokenSecretRef": {"name": "hub"}}}
@@ -146,20 +146,13 @@ def test_nobody_answers(job: FinishedJob, monkeypatch: pytest.MonkeyPatch) -> No
 def test_killed_at_every_request_the_branch_is_old_or_new(
     job: FinishedJob, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote(job.config(PLACE, artifact="adapter"), job.layout, 1)
-    old, found = committed(hub), list[dict[str, bytes]]()
+    def config(port: int, number: int, **spec: Any) -> RunConfig:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")  # for processes that are killed
+        return job.config({"huggingFace": PLACE["huggingFace"] | {"repository": f"org/killed-{number}"}}, **spec)
 
-    def config(port: int) -> RunConfig:
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-        return job.config(PLACE)
+    def files(number: int) -> dict[str, bytes]:
+        repository = hub.repositories[f"org/killed-{number}"]
+        assert len(repository.commits) <= 3
+        return repository.at("main") or {}
 
-    def is_whole() -> bool:
-        found.append(committed(hub))
-        return found[-1] == old or set(found[-1]) >= NAMES
-
-    kills = promote_killed_by(config, hub.port, job.layout.workspace, is_whole)
-    assert kills > 4
-    assert old in found
-    assert all(files in (old, found[-1]) for files in found)
-    assert "adapter_model.safetensors" not in found[-1]
-    assert len(hub.repositories["org/assistant"].commits) == 3
+    assert promote_killed_at_every_request(config, files, hub.port, job.layout) > 6

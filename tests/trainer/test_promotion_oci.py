@@ -20,7 +20,7 @@ from alignment_trainer.promotion.run import promote
 from ..ports import free_port
 from . import oci_server
 from .oci_server import PASSWORD, USER, OciServer
-from .promotion_kills import promote_killed_by
+from .promotion_kills import promote_killed_at_every_request
 from .promotions import FinishedJob
 
 REPOSITORY = "models/assistant"
@@ -236,23 +236,12 @@ def test_a_registry_that_gives_out_something_else_is_found_out(job: FinishedJob)
 
 
 def test_killed_at_every_request_the_tag_is_old_or_new(job: FinishedJob, server: OciServer) -> None:
-    repository = "elsewhere/assistant"  # it has none of the files yet
+    def config(port: int, number: int, **spec: Any) -> RunConfig:
+        repository = f"127.0.0.1:{port}/killed/{number}"
+        return job.config({"oci": {"repository": repository, "tag": "v1", "plainHttp": True}}, **spec)
 
-    def config(port: int, **spec: Any) -> RunConfig:
-        where = {"oci": {"repository": f"127.0.0.1:{port}/{repository}", "tag": "v1", "plainHttp": True}}
-        return job.config(where, **spec)
+    def files(number: int) -> dict[str, bytes]:
+        return server.files(f"killed/{number}", "v1")
 
     port = int(server.host.partition(":")[2])
-    promote(config(port, artifact="adapter"), job.layout, 1)
-    old = server.files(repository, "v1")
-    found = []
-
-    def is_whole() -> bool:
-        found.append(server.files(repository, "v1"))
-        return found[-1] == old or {"model.safetensors", "config.json", "lineage.json"} <= set(found[-1])
-
-    kills = promote_killed_by(config, port, job.layout.workspace, is_whole)
-    assert kills > 8  # of what an attempt has sent, the next ones send nothing again
-    assert old in found
-    assert all(files in (old, found[-1]) for files in found)
-    assert found[-1]["model.safetensors"] == (job.trained.model / "model.safetensors").read_bytes()
+    assert promote_killed_at_every_request(config, files, port, job.layout) > 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from alignment_trainer.exceptions import ConfigurationError, TrainerError, Unava
 from alignment_trainer.promotion.run import promote
 
 from ..ports import free_port
-from .promotion_kills import promote_killed_by
+from .promotion_kills import promote_killed_at_every_request
 from .promotions import FinishedJob
 from .s3_server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, running
 
@@ -125,22 +124,11 @@ def test_what_a_store_refuses_is_explained(
     assert "guess" not in str(caught.value)
 
 
-def test_killed_at_every_request_readers_find_the_old_or_the_new_model(
-    job: FinishedJob, server: S3Server, tmp_path: Path
-) -> None:
-    def config(port: int, **spec: Any) -> RunConfig:
-        return job.config(place(f"http://127.0.0.1:{port}", prefix="killed"), **spec)
+def test_killed_at_every_request_readers_find_the_old_or_the_new_model(job: FinishedJob, server: S3Server) -> None:
+    def config(port: int, number: int, **spec: Any) -> RunConfig:
+        return job.config(place(f"http://127.0.0.1:{port}", prefix=f"killed-{number}"), **spec)
 
-    promote(config(server.port, artifact="adapter"), job.layout, 1)
-    old = newest(server, "killed")
-    found: list[dict[str, bytes]] = []
+    def files(number: int) -> dict[str, bytes]:
+        return newest(server, f"killed-{number}")
 
-    def is_whole() -> bool:
-        found.append(newest(server, "killed"))
-        return found[-1] == old or "model.safetensors" in found[-1]
-
-    kills = promote_killed_by(config, server.port, job.layout.workspace, is_whole)
-    assert kills > 8
-    assert old in found
-    assert all(files in (old, found[-1]) for files in found)
-    assert found[-1]["model.safetensors"] == (job.trained.model / "model.safetensors").read_bytes()
+    assert promote_killed_at_every_request(config, files, server.port, job.layout) > 20

@@ -226,26 +226,26 @@ def test_killed_at_every_step_it_shows_old_or_new_and_the_next_attempt_finishes(
 ) -> None:
     first = other_job(job, exported, 1)
     promote(first.config(PLACE), first.layout, 1)
-    target = job.layout.workspace / "models/assistant"
-    old, step, kills = seen(target), 0, 0
-    new: dict[str, bytes] | None = None
-    config = job.config(PLACE)
+    target, config = job.layout.workspace / "models/assistant", job.config(PLACE)
+    old = seen(target)
+    promote(config, job.layout, 1)
+    new, version = seen(target), target.resolve()
+    found, step = [], 1
     while True:
-        step += 1
-        killed = promote_killed_at(config, job.layout.workspace, step, attempt=step)
-        found = seen(target)
-        if killed:
-            kills += 1
-        if found != old:
-            assert set(FILES) <= set(found)
-            new = new or found
-            assert found == new
-        if not killed:
+        promote(first.config(PLACE), first.layout, 1)  # back to the old one, as if there had never been another
+        shutil.rmtree(version)
+        assert seen(target) == old
+        if not promote_killed_at(config, job.layout.workspace, step):
             break
-    assert kills > 20
-    assert seen(target) == new
-    assert len(list(target.resolve().parent.iterdir())) == 2
-    assert sorted(path.name for path in target.parent.iterdir()) == [".assistant.versions", "assistant"]
+        found.append(seen(target))
+        assert found[-1] in (old, new)
+        promote(config, job.layout, 2)
+        assert seen(target) == new
+        assert len(list(version.parent.iterdir())) == 2
+        assert sorted(path.name for path in target.parent.iterdir()) == [".assistant.versions", "assistant"]
+        step += 1
+    assert step > 20
+    assert old in found
 
 
 def test_readers_never_see_a_mixture(job: FinishedJob, exported: Path) -> None:
