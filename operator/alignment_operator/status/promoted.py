@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from alignment_api.conditions import Reason
 from alignment_api.v1alpha1 import PromotionStatus, StagePhase
+from alignment_api.v1alpha1.evaluation.evaluate import CANDIDATE
 
 from .gates import Verdict
 
@@ -44,4 +45,5 @@ def _places(promotion: PromotionStatus) -> str:
     result = promotion.result
     if result is None:
         return promotion.message or "the model is promoted"
-    return f"candidate {result.candidate} is promoted to {', '.join(result.locations) or result.model.path}"
+    what = "the candidate" if result.candidate == CANDIDATE else f"candidate {result.candidate}"
+    return f"{what} is promoted to {', '.join(result.locations) or result.model.path}"
