@@ -14,7 +14,7 @@ from alignment_api.contract import JobLayout, RunConfig, Summary
 from alignment_api.v1alpha1 import AlignmentJobSpec
 from alignment_trainer import prepare
 from alignment_trainer.data import store
-from alignment_trainer.exceptions import ConfigurationError, DataError, TrainerError, UnavailableError
+from alignment_trainer.exceptions import ConfigurationError, DataError, Preempted, TrainerError, UnavailableError
 from alignment_trainer.prepared import Prepared
 
 from . import tiny
@@ -239,3 +239,13 @@ def test_an_unreachable_hub_dataset(workspace: Workspace, monkeypatch: pytest.Mo
     stage = sft() | {"dataset": {"huggingFace": {"name": "org/rows"}}}
     problems = refused(UnavailableError, workspace, [stage])
     assert "dataset org/rows" in problems["spec.stages[0].dataset.huggingFace"]
+
+
+def test_told_to_stop_it_stops_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise Preempted("told to stop")
+
+    monkeypatch.setattr(prepare, "prepare_stage", stop)
+    with pytest.raises(Preempted):
+        run(workspace, [sft(), dpo()])
+    assert not workspace.layout.prepared.exists()

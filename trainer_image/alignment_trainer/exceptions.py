@@ -12,8 +12,9 @@
     ├── CheckpointError          there were checkpoints, and none of them is whole
     ├── CommunicationError       a peer was lost or a collective timed out
     ├── DeviceError              a GPU failed, or is not there
-    ├── DeviceMemoryError        device or host memory ran out
-    └── Preempted                told to stop; a checkpoint was written first
+    └── DeviceMemoryError        device or host memory ran out
+
+Preempted                        told to stop
 """
 
 from __future__ import annotations
@@ -104,10 +105,11 @@ class DeviceMemoryError(TrainerError):
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
-class Preempted(TrainerError):
-    """The gang was told to stop and wrote a checkpoint first."""
+class Preempted(BaseException):
+    """The process was told to stop.
 
-    exit_code = ExitCode.PREEMPTED
+    As with KeyboardInterrupt, nothing that goes on after an error may go on after it.
+    """
 
 
 _PRECEDENCE: Final[list[type[TrainerError]]] = [

@@ -53,8 +53,6 @@ def reported(
 
     try:
         summary = action()
-    except Preempted:
-        raise
     except TrainerError as error:
         report(problems=_problems_of(error))
         raise

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from alignment_api.contract import Summary
+from alignment_api.exit_codes import ExitCode
 
 from ..exceptions import Preempted, TrainerError
 from ..failures import frames
@@ -48,13 +49,17 @@ def _summary_of(action: Callable[[], Summary]) -> Summary:
             return action()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except Preempted as stop:
+        # A handler raised it, on top of whatever this process was doing, or hung in.
+        place = frames.place(frames.of_exception(stop)[1:])
+        return Summary(
+            exit_code=ExitCode.PREEMPTED, message=(f"{stop}; in {place}" if place else str(stop))[:MAX_MESSAGE]
+        )
     except TrainerError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the container's log is read by people
-        # A handler raised it, on top of whatever this process was doing, or hung in.
-        place = frames.place(frames.of_exception(error)[1:]) if isinstance(error, Preempted) else ""
         return Summary(
             exit_code=error.exit_code,
-            message=(f"{error.message}; in {place}" if place else error.message)[:MAX_MESSAGE],
+            message=error.message[:MAX_MESSAGE],
             problems=list(error.problems[:MAX_PROBLEMS]),
         )
     except Exception as error:

@@ -14,7 +14,7 @@ from alignment_api.v1alpha1 import PromotionResult
 
 from ..completion import NotComplete, glance_at, has_marker
 from ..evaluation.results import RESULTS
-from ..exceptions import Preempted, StorageError, TrainerError, combined
+from ..exceptions import StorageError, TrainerError, combined
 from ..files import write_atomically
 from ..launch.masking import Mask
 from ..models.export import ADAPTER_FOLDER, ModelMarker, digest_of_weights
@@ -128,8 +128,6 @@ def _put_everywhere(artifact: Artifact, choice: Choice, layout: JobLayout, attem
         try:
             locations.append(destinations.put(artifact, place, f"spec.promotion.to[{index}]", layout, attempt))
             _log.info("promoted to %s", locations[-1])
-        except Preempted:
-            raise
         except TrainerError as error:
             errors.append(error)
     if errors:
