@@ -72,15 +72,11 @@ class InlineDataset(ApiModel):
     rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=512)] = Field(description="The rows.")
 
 
-class S3Dataset(ApiModel):
-    """Objects in an S3-compatible store."""
+class S3Store(ApiModel):
+    """A bucket in an S3-compatible store."""
 
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$")] = Field(
         description="Name of the bucket."
-    )
-    key: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(/|[^/]+(/[^/]+)*/?)$")] = Field(
-        description="Key of one object, or, ending in `/`, a prefix: all objects of one kind below it. `/` alone: "
-        "those in the whole bucket. No part between two `/` may be empty."
     )
     endpoint: Annotated[str, Field(min_length=8, max_length=512, pattern=r"^https?://[^\s]+$")] | None = Field(
         default=None, description="Address of the store. Unset: Amazon S3."
@@ -88,8 +84,17 @@ class S3Dataset(ApiModel):
     region: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(default=None, description="Region.")
     credentials_secret: ObjectName | None = Field(
         default=None,
-        description="Secret with the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Unset: anonymous, or the "
-        "Pod's own identity.",
+        description="Secret with the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Unset: the Pod's own "
+        "identity, or anonymous.",
+    )
+
+
+class S3Dataset(S3Store):
+    """Objects in an S3-compatible store."""
+
+    key: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(/|[^/]+(/[^/]+)*/?)$")] = Field(
+        description="Key of one object, or, ending in `/`, a prefix: all objects of one kind below it. `/` alone: "
+        "those in the whole bucket. No part between two `/` may be empty."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from .base import ApiModel, ObjectName, StageName, WorkspacePath
+from .dataset import S3Store
 from .model import RepositoryName, Revision, SecretKeyReference
 
 
@@ -28,24 +29,12 @@ class VolumeDestination(ApiModel):
     )
 
 
-class S3Destination(ApiModel):
+class S3Destination(S3Store):
     """A prefix in an S3-compatible store."""
 
-    bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$")] = Field(
-        description="Name of the bucket."
-    )
     prefix: Annotated[str, Field(min_length=1, max_length=900, pattern=r"^[^/]+(/[^/]+)*/?$")] = Field(
         description="Prefix of the model's keys. Each model is written below its digest; `latest.json` at the prefix, "
         "written last, names the newest."
-    )
-    endpoint: Annotated[str, Field(min_length=8, max_length=512, pattern=r"^https?://[^\s]+$")] | None = Field(
-        default=None, description="Address of the store. Unset: Amazon S3."
-    )
-    region: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(default=None, description="Region.")
-    credentials_secret: ObjectName | None = Field(
-        default=None,
-        description="Secret with the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Unset: the Pod's own "
-        "identity.",
     )
 
 
