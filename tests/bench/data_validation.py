@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from alignment_api.contract import JobLayout, JobReference
 from alignment_api.v1alpha1 import Stage
+from tests.bench.cost import Clock, Cost
 from tests.bench.memory import watched
 
 ROWS: Final = (100_000, 1_000_000)
@@ -37,21 +35,6 @@ _TEMPLATE: Final = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run took.
-
-    Attributes:
-        seconds: from its beginning to its end, start-up included.
-        processor_seconds: of all its processes.
-        peak_bytes: most memory of all its processes together.
-    """
-
-    seconds: float
-    processor_seconds: float
-    peak_bytes: int
 
 
 def write_pairs(path: Path, count: int) -> None:
@@ -126,17 +109,14 @@ def _tokenizer(workspace: Path) -> Any:
 
 def measured(step: str, workspace: Path) -> Cost:
     """Run a step in a process of its own."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begin = time.monotonic()
+    clock = Clock()
     process = subprocess.Popen(
         [sys.executable, "-m", __spec__.name, step, str(workspace)], stdout=sys.stderr, env=os.environ
     )
     with watched(process.pid) as peak:
         code = process.wait()
     assert code == 0, f"{step} ended with {code}"
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.monotonic() - begin, used, peak.bytes)
+    return clock.cost(peak)
 
 
 def main() -> None:

@@ -13,18 +13,16 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from alignment_api.exit_codes import ExitCode
 from alignment_trainer.evaluation.results import EvaluationResults
-from tests.bench.memory import Peak, watched
+from tests.bench.cost import Clock, Cost
+from tests.bench.memory import watched
 from tests.trainer import tiny
 from tests.trainer.conftest import Workspace, workspace_in
 
@@ -34,36 +32,6 @@ BATCH_SIZE: Final = 16
 NEW_TOKENS: Final = 48
 MODELS: Final = ("tiny", "other")
 STAGE: Final = "check"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run took.
-
-    Attributes:
-        seconds: from its beginning to its end, start-up included.
-        processor_seconds: of all its processes.
-        peak_bytes: most memory of all its processes together.
-    """
-
-    seconds: float
-    processor_seconds: float
-    peak_bytes: int
-
-
-class _Clock:
-    """Seconds since it was made, by the wall and by the processors of processes that have ended."""
-
-    def __init__(self) -> None:
-        self._begin, self._used = time.monotonic(), self._processor_seconds()
-
-    def cost(self, peak: Peak) -> Cost:
-        return Cost(time.monotonic() - self._begin, self._processor_seconds() - self._used, peak.bytes)
-
-    @staticmethod
-    def _processor_seconds() -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return children.ru_utime + children.ru_stime
 
 
 def prompts(count: int) -> list[list[dict[str, str]]]:
@@ -90,7 +58,7 @@ def measure_ours(workspace: Workspace, count: int, tokens: int) -> tuple[Cost, E
         },
     }
     job = workspace.write_job({"runtime": {"processesPerNode": PROCESSES}, "stages": [stage]})
-    clock = _Clock()
+    clock = Clock()
     pod = workspace.start(job, STAGE, OMP_NUM_THREADS="1")
     with watched(pod.process.pid) as peak:
         summary = pod.wait(timeout=3600)
@@ -100,7 +68,7 @@ def measure_ours(workspace: Workspace, count: int, tokens: int) -> tuple[Cost, E
 
 def measure_peer(root: Path, count: int, tokens: int) -> Cost:
     """Run the plain script on as many processes."""
-    clock = _Clock()
+    clock = Clock()
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", __spec__.name, "peer", str(root), *map(str, (rank, count, tokens))],
