@@ -37,8 +37,8 @@ class Evaluate(ApiModel):
     candidates: Annotated[list[Candidate], Field(min_length=1, max_length=8)] | None = Field(
         default=None,
         description="Several models that may be promoted. Of those that pass all gates, the one that is best by the "
-        "first gate is. Each is tested by itself: the more candidates, the likelier that one passes by chance, so raise "
-        "`confidence` with their number.",
+        "first gate is. Each is tested by itself: the more candidates, the likelier that one passes by chance, so "
+        "raise `confidence` with their number.",
     )
     baseline: ModelSource = Field(description="The model to compare with.")
     generation: Generation = Field(default_factory=Generation, description="How responses are generated.")
