@@ -54,6 +54,7 @@ def manifest(plan: RunPlan, name: str) -> dict[str, Any]:
     job = example("quickstart/alignmentjob.yaml")
     job["metadata"] = {"name": name, "namespace": NAMESPACE}
     spec = job["spec"]
+    del spec["promotion"]
     spec["stages"] = [stage for stage in spec["stages"] if stage["name"] in plan.stages]
     for stage in spec["stages"]:
         stage["dataset"].pop("evalFraction", None)

@@ -24,6 +24,7 @@ def small_job(name: str, *, steps: int) -> Object:
     first = job["spec"]["stages"][0]
     first["training"].update(maxSteps=steps, loggingSteps=2, checkpoint={"everySteps": 20, "keep": 2})
     job["spec"]["stages"] = [first]
+    del job["spec"]["promotion"]
     return job
 
 
