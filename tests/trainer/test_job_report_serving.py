@@ -224,3 +224,18 @@ def test_rank_0_stays_until_its_report_was_fetched(workspace: Workspace) -> None
     assert sft.model is not None
     assert sft.settings["learning_rate"] == "0.001"
     assert {"torch", "trl"} <= sft.versions.keys()
+
+
+def test_a_gang_that_failed_keeps_nobody_waiting(workspace: Workspace) -> None:
+    """Were rank 0's Pod late, what its peers say of losing it would be taken for the cause."""
+    runtime = {"nodes": 2, "deepspeed": {"zeroStage": 0}}
+    job = workspace.write_job({"stages": [stage_of(Method.SFT)], "runtime": runtime})  # there are no rows
+    port = free_port()
+    pods = [
+        workspace.start(job, "sft", rank=rank, rendezvous=port, ALIGNMENT_REPORT_WAIT_SECONDS="300")
+        for rank in range(2)
+    ]
+    first = pods[0].wait(timeout=120)
+    assert first.exit_code != ExitCode.OK
+    assert first.report == workspace.layout.relative(workspace.layout.report)
+    pods[1].wait(timeout=60)

@@ -110,7 +110,9 @@ def supervise(config: RunConfig, environment: Environment, attempt: Attempt, hos
                 if leads and not stop.requested and summary.exit_code != ExitCode.PREEMPTED:
                     report = write_report(config, layout)
                     if report is not None:
-                        publish(report, files, publication, stopped=lambda: stop.requested)
+                        # The Pod of a failed gang that ends first is taken for the cause: this one must not be late.
+                        if summary.exit_code == ExitCode.OK or runtime.nodes == 1:
+                            publish(report, files, publication, stopped=lambda: stop.requested)
                         summary = summary.model_copy(update={"report": report.path})
             return summary
         finally:
