@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from .local_servers import served
 
 TOKEN = "hf_writer_of_tests"
 _LARGE = ".safetensors"
@@ -67,12 +68,8 @@ class Hub(ThreadingHTTPServer):
 def running() -> Iterator[Hub]:
     """A hub without repositories."""
     server = Hub()
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

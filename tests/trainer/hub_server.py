@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from .local_servers import served
 
 _COMMIT = "a" * 40
 
@@ -35,12 +36,8 @@ class HubServer(ThreadingHTTPServer):
 def running(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[HubServer]:
     """A hub with these repositories."""
     server = HubServer(repositories)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

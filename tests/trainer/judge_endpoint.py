@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from . import local_servers
+
 Behaviour = Callable[[BaseHTTPRequestHandler, Any], None]
 """Answers a request, of which it gets the decoded body."""
 
@@ -229,8 +231,7 @@ def responses(body: Any) -> tuple[str, str]:
 
 def hang_up(request: BaseHTTPRequestHandler, _: Any) -> None:
     """Close without a word."""
-    request.close_connection = True
-    request.connection.close()
+    local_servers.hang_up(request)
 
 
 def half(request: BaseHTTPRequestHandler, _: Any) -> None:
@@ -245,22 +246,13 @@ def half(request: BaseHTTPRequestHandler, _: Any) -> None:
 
 
 def drip(request: BaseHTTPRequestHandler, _: Any) -> None:
-    """A byte now and then: no read times out, and the answer never ends."""
-    request.send_response(200)
-    request.send_header("Content-Length", "1000000")
-    request.end_headers()
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            request.wfile.write(b" ")
-        except OSError:
-            return
-        time.sleep(0.02)
+    """A byte now and then."""
+    local_servers.drip(request, seconds=20)
 
 
 def stall(request: BaseHTTPRequestHandler, _: Any) -> None:
     """Nothing, until the client gives up."""
-    request.rfile.read(1)
+    local_servers.stall(request)
 
 
 def picky(refuses: str, message: str, then: Behaviour) -> Behaviour:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +20,7 @@ import httpx2
 
 from ..cluster.tools import build_module
 from ..ports import free_port
+from .local_servers import listening, served
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _SERVICE = "registry-of-tests"
@@ -101,32 +100,8 @@ def running(folder: Path, *, login: bool = False, tls: bool = False, tokens: boo
                 "token": {"realm": issuer, "service": _SERVICE, "issuer": _SERVICE, "rootcertbundle": str(certificate)}
             }
         (folder / "config.json").write_text(json.dumps(config))  # YAML, too
-        yield stack.enter_context(_started(folder, program, OciServer(f"127.0.0.1:{port}", trusted)))
-
-
-@contextmanager
-def _started(folder: Path, program: Path, server: OciServer) -> Iterator[OciServer]:
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([program, "serve", folder / "config.json"], stdout=log, stderr=log)
-    try:
-        _wait(server, process, folder / "log")
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait(server: OciServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    host, _, port = server.host.partition(":")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"the registry did not start: {log.read_text()}")
+        stack.enter_context(listening([program, "serve", folder / "config.json"], ("127.0.0.1", port), folder / "log"))
+        yield OciServer(f"127.0.0.1:{port}", trusted)
 
 
 def _make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -159,12 +134,8 @@ def _issuing(certificate: Path, key: Path) -> Iterator[str]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(server):
         yield f"http://127.0.0.1:{server.server_address[1]}/token"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _token(scope: str, chain: str, key: Path) -> str:

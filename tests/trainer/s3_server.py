@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from pyarrow.fs import S3FileSystem
 
 from ..cluster.tools import build_module
 from ..ports import free_port
+from .local_servers import listening
 
 ACCESS_KEY = "reader"
 SECRET_KEY = "secret-of-reader"
@@ -77,32 +75,11 @@ def running(folder: Path) -> Iterator[S3Server]:
     data.mkdir()
     metadata.mkdir()
     server = S3Server(free_port(), metadata)
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            # Metadata in files of their own: not every file system keeps extended attributes.
-            [
-                *(program, "--quiet", "--port", f"127.0.0.1:{server.port}", "--region", REGION),
-                *("posix", "--sidecar", metadata, data),
-            ],
-            env={**os.environ, "ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait(server, process, folder / "log")
+    command: list[str | Path] = [
+        *(program, "--quiet", "--port", f"127.0.0.1:{server.port}", "--region", REGION),
+        # Metadata in files of their own: not every file system keeps extended attributes.
+        *("posix", "--sidecar", metadata, data),
+    ]
+    keys = {"ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
+    with listening(command, ("127.0.0.1", server.port), folder / "log", {**os.environ, **keys}):
         yield server
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"the S3 server did not start: {log.read_text()}")

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import jsonschema
@@ -19,6 +18,7 @@ from alignment_trainer.promotion.run import promote
 
 from ..ports import free_port
 from . import oci_server
+from .local_servers import served
 from .oci_server import PASSWORD, USER, OciServer
 from .promotion_kills import promote_killed_at_every_request
 from .promotions import FinishedJob
@@ -214,25 +214,16 @@ def test_what_a_registry_answers_decides_the_class(
     job: FinishedJob, status: int, kind: type[TrainerError], member: str
 ) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), answering(status, b'{"errors": [{"code": "DENIED"}]}'))
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(server):
         error, found = refusal(job, place(f"127.0.0.1:{server.server_address[1]}"))
-    finally:
-        server.shutdown()
-        server.server_close()
     assert (type(error), found) == (kind, member)
     assert str(status) in error.message or "is it a registry?" in error.message
 
 
 def test_a_registry_that_gives_out_something_else_is_found_out(job: FinishedJob) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), answering(200, b'{"size": "wrong"}'))
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with pytest.raises(StorageError, match="has 17 bytes, not"):
-            push(job, place(f"127.0.0.1:{server.server_address[1]}"))
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(server), pytest.raises(StorageError, match="has 17 bytes, not"):
+        push(job, place(f"127.0.0.1:{server.server_address[1]}"))
 
 
 def test_killed_at_every_request_the_tag_is_old_or_new(job: FinishedJob, server: OciServer) -> None:

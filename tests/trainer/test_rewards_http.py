@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,6 +16,7 @@ from alignment_api.v1alpha1.model import SecretKeyReference
 from alignment_trainer.exceptions import FunctionError, TrainerError, UnavailableError
 
 from ..ports import free_port
+from .local_servers import drip, hang_up, stall
 from .reward_terms import PROMPT, score
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
@@ -63,29 +64,6 @@ def answer(content: object, status: int = 200, **headers: str) -> Behaviour:
         request.wfile.write(body)
 
     return behave
-
-
-def hang_up(request: BaseHTTPRequestHandler) -> None:
-    request.close_connection = True
-    request.connection.close()
-
-
-def drip(request: BaseHTTPRequestHandler) -> None:
-    """A byte now and then: no read ever times out, and the answer never ends."""
-    request.send_response(200)
-    request.send_header("Content-Length", "1000000")
-    request.end_headers()
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            request.wfile.write(b" ")
-        except OSError:
-            return
-        time.sleep(0.02)
-
-
-def stall(request: BaseHTTPRequestHandler) -> None:
-    request.rfile.read(1)  # until the client gives up
 
 
 GOOD = answer({"rewards": [1, None]})
@@ -150,7 +128,7 @@ def test_what_passes_is_tried_again(service: Service, bad: Behaviour) -> None:
         (answer(b"overloaded", 503), "status 503: overloaded"),
         (answer(b"slow down", 429, Retry_After="1000000"), "status 429: slow down"),
         (stall, "ReadTimeout"),
-        (drip, "the answer comes too slowly"),
+        (partial(drip, seconds=60), "the answer comes too slowly"),
     ],
 )
 def test_a_service_that_stays_down_is_unavailable(service: Service, bad: Behaviour, message: str) -> None:
