@@ -92,13 +92,14 @@ def follow_stage(pipeline: Pipeline, stage: StageStatus, context: Context) -> Pi
         return pipeline
     if attempt.awaits_summary:
         return pipeline.with_run(stage)
-    if attempt.is_complete and not _lost_its_verdict(stage, attempt, context):
+    lost = _lost_verdict(stage, attempt, context)
+    if attempt.is_complete and lost is None:
         return pipeline.with_run(with_results(succeeded(stage, context.now), attempt.summary()))
     if not is_live(stage):
         # A gang that was told to stop writes a checkpoint, and ends after its attempt was given up.
         return pipeline.with_run(with_last_words(with_last_numbers(stage, attempt.summary()), attempt.pods))
     failure = (
-        _lost_verdict(stage, attempt, context)
+        lost
         or preempted_by_queue(stage, attempt)  # first: what it does to the Pods looks like their being lost
         or attempt_failure(attempt.job, attempt.pods, context.now)
         or _lost_job(stage, attempt, context.now)
@@ -140,15 +141,13 @@ def _lost_job(run: RunStatus, attempt: Attempt, now: datetime) -> Failure | None
     return Failure(Reason.POD_LOST, f"the Job of attempt {run.attempt} was deleted")
 
 
-def _lost_its_verdict(stage: StageStatus, attempt: Attempt, context: Context) -> bool:
-    """Whether a gang with gates ended well, and what they came to went with a Pod that was deleted unread."""
-    evaluate = context.spec.stage(stage.name).evaluate
-    return bool(evaluate and evaluate.gates) and attempt.is_complete and attempt.summary() is None
-
-
 def _lost_verdict(stage: StageStatus, attempt: Attempt, context: Context) -> Failure | None:
-    """The next attempt finds all that was evaluated in the workspace, and says it again."""
-    if not _lost_its_verdict(stage, attempt, context):
+    """The failure of a gang that ended well, but whose Pod was deleted before it was read what its gates came to.
+
+    The next attempt finds all that was evaluated in the workspace, and says it again.
+    """
+    evaluate = context.spec.stage(stage.name).evaluate
+    if evaluate is None or not evaluate.gates or not attempt.is_complete or attempt.summary() is not None:
         return None
     return Failure(Reason.POD_LOST, f"the verdict of attempt {attempt.number} was deleted with its Pod")
 
