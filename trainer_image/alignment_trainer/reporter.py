@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from alignment_api.contract import METRIC_NAME_LENGTH, CheckpointMark, Progress, TrainerPhase
+from alignment_api.contract import CheckpointMark, Progress, TrainerPhase, is_metric_name
 
 from . import storage
 from .run_files import RunFiles
@@ -78,7 +78,7 @@ class Reporter:
         finite = {
             name: float(value)
             for name, value in merged.items()
-            if isinstance(value, int | float) and math.isfinite(value) and _is_metric_name(name)
+            if isinstance(value, int | float) and math.isfinite(value) and is_metric_name(name)
         }
         self.update(important=True, metrics=dict(list(finite.items())[:MAX_METRICS]), **changes)
         if self._history is not None:
@@ -86,7 +86,3 @@ class Reporter:
             line |= {name: finite[name] for name in values if name in finite}
             with storage.explained(self._history), self._history.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-def _is_metric_name(name: str) -> bool:
-    return 0 < len(name) <= METRIC_NAME_LENGTH and name.isascii() and name.isprintable()

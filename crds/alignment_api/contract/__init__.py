@@ -16,7 +16,7 @@ from .pod import (
     RunConfig,
     token_variable,
 )
-from .progress import METRIC_NAME_LENGTH, CheckpointMark, Progress, TrainerPhase
+from .progress import METRIC_NAME_LENGTH, CheckpointMark, Progress, TrainerPhase, is_metric_name
 from .shape import AttemptShape, shape_of, with_shape
 from .summary import MAX_SUMMARY_BYTES, Problem, StageData, Summary
 
@@ -46,6 +46,7 @@ __all__ = [
     "StageLayout",
     "Summary",
     "TrainerPhase",
+    "is_metric_name",
     "shape_of",
     "token_variable",
     "with_shape",

@@ -16,6 +16,11 @@ METRIC_NAME_LENGTH: Final = 160
 MetricName = Annotated[str, Field(max_length=METRIC_NAME_LENGTH, pattern=r"^[ -~]+$")]
 
 
+def is_metric_name(name: str) -> bool:
+    """Whether ``name`` is a MetricName."""
+    return 0 < len(name) <= METRIC_NAME_LENGTH and name.isascii() and name.isprintable()
+
+
 class TrainerPhase(StrEnum):
     """What the training process is doing."""
 
